@@ -1,0 +1,1 @@
+"""Score, allocate, cut: one criterion or scheme per file."""

@@ -1,0 +1,1 @@
+"""Verdicts, timings, costs and attributions become facts here."""

@@ -1,0 +1,209 @@
+"""Signature is schema, folder is registry.
+
+`use: pgd` names the function `pgd` in the file `attacks/pgd.py`. Its positional parameters are injected by the
+caller; its keyword-only ones are configured and checked through a pydantic model made from the signature.
+Nothing is registered: a new part is one new file. This module imports no part until it is asked for one.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, ValidationInfo, create_model
+
+from bantamweight.errors import InputError, near
+
+__all__ = ["Part", "Room", "complaint", "configure", "find", "names", "number", "settings"]
+
+ROOMS = {
+    "attacks": "bantamweight.attacks",
+    "compression": "bantamweight.compression",
+    "data": "bantamweight.data",
+    "explainers": "bantamweight.explainers",
+    "models": "bantamweight.models",
+    "panels": "bantamweight.reports.panels",
+    "runtimes": "bantamweight.runtimes",
+    "threats": "bantamweight.threats",
+    "training": "bantamweight.training",
+}
+
+
+@dataclass(frozen=True)
+class Room:
+    """Annotation of a setting that holds another part: `Annotated[dict, Room("threats")]`."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part by name with its settings checked, not yet made."""
+
+    room: str
+    name: str
+    values: tuple[tuple[str, Any], ...]
+    trusted: bool = False
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Every setting, defaults included."""
+        return dict(self.values)
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """The part as a study would write it, defaults included; plain JSON, so it can be hashed."""
+        plain = {key: value.spec if isinstance(value, Part) else value for key, value in self.values}
+        return {"use": self.name, **plain}
+
+    def make(self, *injected: Any) -> Any:
+        """Call the part's function with what its room injects and the settings."""
+        return find(self.room, self.name, trust=self.trusted)(*injected, **self.settings)
+
+    def __str__(self) -> str:
+        """The name and the settings that differ from the defaults."""
+        defaults = settings(find(self.room, self.name, trust=self.trusted)).model_fields
+        said = [f"{key}={value}" for key, value in self.values if defaults[key].default != value]
+        return self.name + (f"({', '.join(said)})" if said else "")
+
+
+@cache
+def _index(room: str) -> dict[str, str]:
+    """Part name -> module that defines it."""
+    if room not in ROOMS:
+        raise InputError(f"{room!r} is not a room of parts{near(room, ROOMS)}")
+    home = importlib.import_module(ROOMS[room])
+    if not home.__spec__ or home.__spec__.submodule_search_locations is None:
+        return dict.fromkeys(home.PARTS, home.__name__)
+    folder = Path(next(iter(home.__spec__.submodule_search_locations)))
+    index = {file.stem: f"{home.__name__}.{file.stem}" for file in folder.glob("[!_]*.py")}
+    also: Mapping[str, str] = getattr(home, "ALSO", {})
+    return index | {name: f"{home.__name__}.{file}" for name, file in also.items()}
+
+
+def names(room: str) -> list[str]:
+    """What the room offers, sorted; reads the folder, imports none of the parts.
+
+    >>> "pgd" in names("attacks")
+    True
+    """
+    return sorted(_index(room))
+
+
+def find(room: str, name: str, *, trust: bool = False) -> Callable[..., Any]:
+    """The function behind a name; `package.module:function` only when the caller trusts where the name comes from."""
+    if ":" in name:
+        if not trust:
+            raise InputError(f"{name!r} would run code from outside the package; pass --trust if you trust its origin")
+        return _foreign(name)
+    index = _index(room)
+    if name not in index:
+        raise InputError(f"{name!r} is not in {room}{near(name, index)}")
+    return getattr(importlib.import_module(index[name]), name)
+
+
+def _foreign(name: str) -> Callable[..., Any]:
+    module, _, function = name.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(f"expected {name!r} to be importable as module:function, got: {error}") from error
+    if not callable(found):
+        raise InputError(f"expected {name!r} to be a function, got {type(found).__name__}")
+    return found
+
+
+def number(text: Any) -> Any:
+    """`8/255` as a number; everything else unchanged.
+
+    >>> number("1/4"), number(3)
+    (0.25, 3)
+    """
+    if isinstance(text, str) and "/" in text:
+        try:
+            return float(Fraction(text.replace(" ", "")))
+        except (ValueError, ZeroDivisionError):
+            return text
+    return text
+
+
+def _accept(annotation: Any) -> Any:
+    """The annotation with every float accepting fractions and every `Room` accepting a part."""
+    if annotation is float:
+        return Annotated[float, BeforeValidator(number)]
+    origin, args = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Annotated:
+        rooms = [item for item in args[1:] if isinstance(item, Room)]
+        return Annotated[Any, BeforeValidator(_part_of(rooms[0].name))] if rooms else annotation
+    if origin in (typing.Union, types.UnionType):
+        return typing.Union[tuple(_accept(arg) for arg in args)]  # noqa: UP007 (built from a tuple)
+    if origin in (list, tuple, dict):
+        return origin[tuple(arg if arg is Ellipsis else _accept(arg) for arg in args)]
+    return annotation
+
+
+def _part_of(room: str) -> Callable[[Any, ValidationInfo], Any]:
+    def check(value: Any, info: ValidationInfo) -> Any:
+        return None if value is None else configure(room, value, trust=bool((info.context or {}).get("trust")))
+
+    return check
+
+
+@cache
+def settings(function: Callable[..., Any]) -> type[BaseModel]:
+    """The keyword-only parameters of a function as a pydantic model that forbids anything else."""
+    hints = typing.get_type_hints(function, include_extras=True)
+    fields: dict[str, Any] = {}
+    for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind is parameter.KEYWORD_ONLY:
+            default = ... if parameter.default is parameter.empty else parameter.default
+            fields[name] = (_accept(hints.get(name, Any)), default)
+    config = ConfigDict(extra="forbid", allow_inf_nan=False, validate_default=True, protected_namespaces=())
+    return create_model(function.__name__, __config__=config, **fields)
+
+
+def configure(room: str, spec: Any, *, trust: bool = False) -> Part:
+    """Check a spec (`"pgd"`, `{"use": "pgd", "steps": 40}` or a Part) and return the part, not yet made."""
+    if isinstance(spec, Part):
+        return spec
+    if isinstance(spec, str):
+        spec = {"use": spec}
+    if not isinstance(spec, Mapping) or not isinstance(spec.get("use"), str):
+        raise InputError(f"expected a part of {room} as a name or as {{use: NAME, ...}}, got {_short(spec)}")
+    name = spec["use"]
+    model = settings(find(room, name, trust=trust))
+    given = {key: value for key, value in spec.items() if key != "use"}
+    try:
+        checked = model.model_validate(given, context={"trust": trust})
+    except ValidationError as error:
+        raise InputError(complaint(error, name, model)) from error
+    values = tuple((key, getattr(checked, key)) for key in model.model_fields)
+    return Part(room, name, values, trust and ":" in name)
+
+
+def complaint(error: ValidationError, where: str, model: type[BaseModel]) -> str:
+    """The first thing a pydantic error says, as one sentence with a near match for a mistyped key."""
+    first = error.errors(include_url=False)[0]
+    path = ".".join([where, *(str(step) for step in first["loc"])])
+    key = str(first["loc"][-1]) if first["loc"] else ""
+    if first["type"] == "extra_forbidden":
+        return f"{where} has no setting {key!r}{near(key, model.model_fields)}"
+    if first["type"] == "missing":
+        return f"{where} needs a value for {key!r}"
+    if isinstance(first.get("ctx", {}).get("error"), InputError):
+        return f"{path}: {first['ctx']['error']}"
+    return f"{path}: {first['msg'][0].lower()}{first['msg'][1:]}, got {_short(first['input'])}"
+
+
+def _short(value: Any, most: int = 60) -> str:
+    text = json.dumps(value, default=repr)
+    return text if len(text) <= most else text[: most - 3] + "..."

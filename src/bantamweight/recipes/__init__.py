@@ -1,0 +1,1 @@
+"""What joins rooms: cut and fine-tune, export."""

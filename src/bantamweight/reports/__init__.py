@@ -1,0 +1,1 @@
+"""Facts and stored pictures become one HTML page; nothing here imports torch."""

@@ -1,0 +1,1 @@
+"""A study (YAML) becomes jobs, jobs become facts."""

@@ -1,0 +1,1 @@
+"""One training loop, one objective or schedule per file."""
