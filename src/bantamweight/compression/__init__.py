@@ -1,1 +1,75 @@
-"""Score, allocate, cut: one criterion or scheme per file."""
+"""Score, allocate, cut: a criterion scores weights, an allocation turns scores into masks, a cut makes a new variant.
+
+Every file without an underscore is a criterion that a study can name.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bantamweight.compression._bitmap import load_bitmap, save_bitmap, sizes
+    from bantamweight.compression._core import (
+        Achieved,
+        Criterion,
+        allocate,
+        compress,
+        cut,
+        global_masks,
+        measure,
+        per_layer_masks,
+        prunable,
+        score,
+        select,
+    )
+    from bantamweight.compression._sensitivity import Reading, sensitivity
+
+_HOMES = {
+    "Achieved": "_core",
+    "Criterion": "_core",
+    "Reading": "_sensitivity",
+    "allocate": "_core",
+    "compress": "_core",
+    "cut": "_core",
+    "global_masks": "_core",
+    "load_bitmap": "_bitmap",
+    "measure": "_core",
+    "per_layer_masks": "_core",
+    "prunable": "_core",
+    "save_bitmap": "_bitmap",
+    "score": "_core",
+    "select": "_core",
+    "sensitivity": "_sensitivity",
+    "sizes": "_bitmap",
+}
+
+__all__ = [
+    "Achieved",
+    "Criterion",
+    "Reading",
+    "allocate",
+    "compress",
+    "cut",
+    "global_masks",
+    "load_bitmap",
+    "measure",
+    "per_layer_masks",
+    "prunable",
+    "save_bitmap",
+    "score",
+    "select",
+    "sensitivity",
+    "sizes",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use, so that naming the room does not import torch."""
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
