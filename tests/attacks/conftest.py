@@ -1,0 +1,31 @@
+"""Real images and nets for the attack tests."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from bantamweight import variants
+
+
+@pytest.fixture(scope="session")
+def cifar512(shared):
+    """The first 512 images of the shared CIFAR-10 (JPEG) test."""
+    from bantamweight import data
+
+    split = data.load(str(shared / "data" / "cifar10" / "test.parquet")).splits
+    images = next(iter(split.values()))
+    return images.floats(torch.arange(512)), images.labels[:512]
+
+
+@pytest.fixture(scope="session")
+def zoo_net(shared):
+    """A zoo net by name; resnet20 with the shared weights, others with fixed random ones."""
+    from bantamweight.models._load import load_model
+
+    def net(name):
+        if name == "resnet20":
+            return variants.build(load_model(name, weights=shared / "models" / "resnet20.safetensors"))
+        return variants.build(load_model(name))
+
+    return net

@@ -1,0 +1,68 @@
+"""What comes out does not depend on how it was batched, ordered or split: bit for bit."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from bantamweight.attacks._core import run
+from bantamweight.attacks.fgsm import fgsm
+from bantamweight.attacks.pgd import pgd
+from bantamweight.oracle import oracle
+from bantamweight.threats import l2, linf
+from tests.attacks.nets import Convolutional, images_in_box
+
+VERDICT = ["label", "target", "clean", "adversarial", "right", "success", "query", "margin", "size_l2", "confidence"]
+CASES = {
+    "fgsm-linf": (fgsm(linf(eps=8 / 255)), linf(eps=8 / 255), "first"),
+    "pgd-linf": (pgd(linf(eps=4 / 255), steps=10), linf(eps=4 / 255), "first"),
+    "pgd-l2": (pgd(l2(eps=0.3), steps=6), l2(eps=0.3), "budget"),
+    "restarts": (pgd(linf(eps=2 / 255), steps=6, restarts=3), linf(eps=2 / 255), "first"),
+    "restarts-budget": (pgd(linf(eps=2 / 255), steps=4, restarts=2), linf(eps=2 / 255), "budget"),
+}
+
+
+def same(one, other, order=None):
+    order = torch.arange(len(one)) if order is None else order
+    for column in VERDICT:
+        assert (one[column][order] == other[column]).all(), column
+    assert torch.equal(one.images[order], other.images)
+
+
+def check(model, images, labels, precision, case, batches=(1, 7, 512)):
+    attack, threat, until = CASES[case]
+
+    def verdicts(images, labels, batch=64):
+        asked = oracle(model, precision=precision)
+        return run(attack, asked, images, labels, threat, until=until, batch=batch)
+
+    whole = verdicts(images, labels)
+    assert whole["success"].any()
+    for batch in batches:
+        same(whole, verdicts(images, labels, batch))
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(1))
+    same(whole, verdicts(images[order], labels[order]), order)
+    for shard in (slice(0, len(images), 2), slice(1, len(images), 2)):
+        same(whole, verdicts(images[shard], labels[shard]), torch.arange(len(images))[shard])
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("case", CASES)
+def test_a_small_net(precision, case):
+    model, images = Convolutional().eval(), images_in_box(70, (3, 9, 9))
+    with torch.no_grad():
+        labels = model(images).argmax(dim=1)
+    check(model, images, labels, precision, case)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize(
+    ("net", "case"), [("resnet20", "pgd-linf"), ("resnet20", "fgsm-linf"), ("simple_cnn", "pgd-linf")]
+)
+def test_512_real_images(cifar512, zoo_net, precision, net, case):
+    images, labels = cifar512
+    model = zoo_net(net)
+    if net == "simple_cnn":  # untrained: attack what it says, whatever that is
+        with torch.no_grad():
+            labels = model(images).argmax(dim=1)
+    check(model, images, labels, precision, case)

@@ -1,0 +1,18 @@
+"""What tests share: where the real images are, when they are there at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with `data/` and `models/`, from BANTAM_DATA (its `data`) or `../shared` beside the checkout."""
+    home = os.environ.get("BANTAM_DATA")
+    folder = Path(home).parent if home else Path(__file__).resolve().parents[2] / "shared"
+    if not (folder / "data").is_dir():
+        pytest.skip("real images are absent: set BANTAM_DATA to the folder that holds cifar10 and sports10")
+    return folder
