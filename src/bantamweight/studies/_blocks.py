@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 
 from bantamweight.errors import InputError
-from bantamweight.parts import Part, configure, number
+from bantamweight.parts import Part, configure, number, settings
 
 __all__ = [
     "AttackBlock",
@@ -16,8 +16,10 @@ __all__ = [
     "ExplainBlock",
     "Latency",
     "MinimumEps",
+    "Finetune",
     "Recipe",
     "RecommendBlock",
+    "recipe_of",
     "Sensitivity",
     "Sizes",
     "Study",
@@ -92,18 +94,11 @@ class _Block(BaseModel):
 
 
 class Recipe(_Block):
-    """How a net is trained; the names are those of `training.train`."""
+    """How a net is trained: every further key is a setting of `training.train`, checked by `recipe_of`."""
 
-    epochs: Annotated[int, Field(ge=1, le=10_000, strict=True)] = 30
-    batch: Annotated[int, Field(ge=1, le=65_536, strict=True)] = 64
-    optimizer: Literal["adam", "adamw", "sgd"] = "adamw"
-    rate: Annotated[Number, Field(gt=0, le=100)] = 1e-3
-    weight_decay: Annotated[Number, Field(ge=0, le=10)] = 1e-4
-    schedule: Literal["constant", "cosine", "one_cycle", "step", "exponential"] = "cosine"
-    label_smoothing: Annotated[Number, Field(ge=0, lt=1)] = 0.0
-    patience: Annotated[int, Field(ge=1, strict=True)] | None = None
-    augment: Annotated[tuple[dict[str, Any], ...], Many] = ()
-    precision: Literal["fp32", "bf16"] = "fp32"
+    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False, protected_namespaces=())
+
+    seeds: Seeds = (0,)
 
 
 class TrainBlock(Recipe):
@@ -112,18 +107,30 @@ class TrainBlock(Recipe):
     model: str | dict[str, Any] | None = None
     load: str | None = None
     name: Slug | None = None
-    seeds: Seeds = (0,)
 
 
 class Finetune(Recipe):
-    """Training after a cut; what was cut stays zero."""
+    """Training after a cut; what was cut stays zero. Unless said: Adam at a constant 1e-4 for 10 epochs."""
 
-    epochs: Annotated[int, Field(ge=1, le=10_000, strict=True)] = 10
-    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
-    rate: Annotated[Number, Field(gt=0, le=100)] = 1e-4
-    weight_decay: Annotated[Number, Field(ge=0, le=10)] = 0.0
-    schedule: Literal["constant", "cosine", "one_cycle", "step", "exponential"] = "constant"
-    seeds: Seeds = (0,)
+
+FINETUNE = {"epochs": 10, "optimizer": "adam", "rate": 1e-4, "weight_decay": 0.0, "schedule": "constant"}
+RUNNING = frozenset({"seed", "resume", "masks", "folder", "progress", "accelerator", "devices"})
+"""Settings of `training.train` that are the executor's business, not a study's."""
+
+
+def recipe_model() -> type[BaseModel]:
+    """The settings of `training.train` as a model that forbids anything else."""
+    from bantamweight.training import train
+
+    return settings(train)
+
+
+def recipe_of(block: Recipe, *, trust: bool = False) -> dict[str, Any]:
+    """A block's training settings, defaults included; parts are Part. Raises pydantic's ValidationError."""
+    given = {**(FINETUNE if isinstance(block, Finetune) else {}), **(block.model_extra or {})}
+    model = recipe_model()
+    checked = model.model_validate(given, context={"trust": trust})
+    return {key: getattr(checked, key) for key in model.model_fields if key not in RUNNING}
 
 
 class CompressBlock(_Block):
@@ -226,6 +233,9 @@ class RecommendBlock(_Block):
     scenarios: Annotated[tuple[str, ...], Many, Field(min_length=1)] = ("mobile", "edge", "cloud", "high-security")
     attack: Attack | None = None
     threat: Threat | None = None
+    frame_ms: Annotated[Number, Field(gt=0)] = 33.0
+    most_bytes: Count | None = None
+    margin: Annotated[Number, Field(gt=0, lt=1)] = 0.05
 
 
 class Study(_Block):

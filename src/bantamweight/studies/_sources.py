@@ -107,7 +107,7 @@ def _imports(module: str) -> tuple[str, ...]:
         if _file(below):
             found.add(below)
         elif target != PACKAGE:
-            found |= {target, *_handed_on(target)}
+            found |= {target, *_handed_on(target, name)}
     return tuple(sorted(found - {PACKAGE}))
 
 
@@ -115,7 +115,7 @@ def _statements(module: str) -> Iterator[tuple[str, str]]:
     """(module, name) for every import in the text; name is empty for `import module`."""
     path = _file(module)
     home = module if path and path.name == "__init__.py" else module.rpartition(".")[0]
-    for node in ast.walk(_tree(module)):
+    for node in _run(_tree(module)):
         if isinstance(node, ast.Import):
             yield from ((alias.name, "") for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -124,14 +124,30 @@ def _statements(module: str) -> Iterator[tuple[str, str]]:
             yield from ((target, alias.name) for alias in node.names)
 
 
-def _handed_on(package: str) -> set[str]:
-    """The files that a lazy `__init__` names as text: `{"Split": "_split"}` hands on `package._split`."""
+def _run(node: ast.AST) -> Iterator[ast.AST]:
+    """Every node that can run: all but what is there for type checkers only."""
+    yield node
+    typing_only = isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
+    for child in node.orelse if isinstance(node, ast.If) and typing_only else ast.iter_child_nodes(node):
+        yield from _run(child)
+
+
+def _handed_on(package: str, name: str) -> set[str]:
+    """The file that a lazy `__init__` gets a name from (`{"Split": "_core"}`); all that it names when unclear."""
     path = _file(package)
     if path is None or path.name != "__init__.py":
         return set()
-    texts = {node.value for node in ast.walk(_tree(package)) if isinstance(node, ast.Constant)}
-    words = {text for text in texts if isinstance(text, str) and text.replace(".", "").isidentifier()}
-    options = words | {f"{package}.{word.lstrip('.')}" for word in words}
+    pairs = [
+        (key.value, value.value)
+        for node in ast.walk(_tree(package))
+        if isinstance(node, ast.Dict)
+        for key, value in zip(node.keys, node.values, strict=True)
+        if isinstance(key, ast.Constant) and isinstance(value, ast.Constant)
+    ]
+    words = {str(home) for key, home in pairs if key == name}
+    words = words or {str(node.value) for node in ast.walk(_tree(package)) if isinstance(node, ast.Constant)}
+    words = {word.lstrip(".") for word in words if word.replace(".", "").isidentifier()}
+    options = words | {f"{package}.{word}" for word in words}
     return {option for option in options if option.startswith(package + ".") and _file(option)}
 
 

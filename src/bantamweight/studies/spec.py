@@ -9,16 +9,17 @@ from __future__ import annotations
 import json
 import os
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import InitErrorDetails
 
 from bantamweight.errors import InputError, near
 from bantamweight.studies import _yaml
-from bantamweight.studies._blocks import Study, TrainBlock
+from bantamweight.studies._blocks import RUNNING, Recipe, Study, TrainBlock, recipe_model, recipe_of
 
 __all__ = ["bundled", "read", "text_of"]
 
@@ -68,30 +69,34 @@ def read(
     if not isinstance(marked.value, dict):
         raise InputError(f"{name}: expected a study as keys and values, got {type(marked.value).__name__}")
     try:
-        checked = Study.model_validate(_expanded(marked.value), context={"trust": trust})
+        checked = Study.model_validate(marked.value, context={"trust": trust})
     except ValidationError as error:
         raise InputError(_complaint(error, name, marked, origins)) from error
+    for path, block in _recipes(checked):
+        try:
+            _foreign_keys(block)
+            recipe_of(block, trust=trust)
+        except ValidationError as error:
+            raise InputError(_complaint(error, name, marked, origins, path)) from error
     _consistent(checked, name, marked)
     return checked
 
 
-def _expanded(value: dict[str, Any]) -> dict[str, Any]:
-    """The one path in a study that may name an environment variable: where the data lie."""
-    data = value.get("data")
-    if isinstance(data, dict) and isinstance(data.get("path"), str):
-        return {**value, "data": {**data, "path": _path(data["path"])}}
-    return value
+def _recipes(study: Study) -> Iterator[tuple[tuple[str | int, ...], Recipe]]:
+    """Every block that holds settings of a training, with its path."""
+    for index, block in enumerate(study.train):
+        if block.load is None:
+            yield ("train", index), block
+    for index, cut in enumerate(study.compress):
+        if cut.finetune is not None:
+            yield ("compress", index, "finetune"), cut.finetune
 
 
-def _path(path: str) -> str:
-    """`${BANTAM_DATA}/x` resolved; without the variable, `../shared/data` and `shared/data` are tried."""
-    if "${BANTAM_DATA}" not in path:
-        return os.path.expanduser(path)
-    options = [os.environ.get("BANTAM_DATA", ""), "../shared/data", "shared/data"]
-    for option in options:
-        if option and Path(option).is_dir():
-            return path.replace("${BANTAM_DATA}", option)
-    raise InputError(f"the data are at {path}: set the environment variable BANTAM_DATA to the folder that holds them")
+def _foreign_keys(block: Recipe) -> None:
+    """Refuse settings of `training.train` that a study may not set."""
+    for key in RUNNING & set(block.model_extra or {}):
+        error = InitErrorDetails(type="extra_forbidden", loc=(key,), input=None)
+        raise ValidationError.from_exception_data("recipe", [error])
 
 
 def _override(tree: Any, override: str, origins: dict[tuple[str | int, ...], str]) -> None:
@@ -140,11 +145,15 @@ def _dotted(path: Iterable[str | int]) -> str:
 
 
 def _complaint(
-    error: ValidationError, name: str, marked: _yaml.Marked, origins: Mapping[tuple[str | int, ...], str]
+    error: ValidationError,
+    name: str,
+    marked: _yaml.Marked,
+    origins: Mapping[tuple[str | int, ...], str],
+    prefix: tuple[str | int, ...] = (),
 ) -> str:
     """The first thing that is wrong, with file, line and key."""
     first = error.errors(include_url=False)[0]
-    path = tuple(step for step in first["loc"] if _is_step(step))
+    path = (*prefix, *(step for step in first["loc"] if _is_step(step)))
     key = str(path[-1]) if path else ""
     said = next((origins[path[:size]] for size in range(len(path), 0, -1) if path[:size] in origins), None)
     line = marked.line(path)
@@ -188,7 +197,10 @@ def _keys_of(path: Iterable[str | int], first: Any = None) -> list[str]:
             model for model in models if model.__name__.lower() in {str(s).replace("_", "") for s in first["loc"]}
         ]
         models = tagged or models
-    return sorted({key for model in models for key in model.model_fields})
+    known = {key for model in models for key in model.model_fields}
+    if any(issubclass(model, Recipe) for model in models):
+        known |= set(recipe_model().model_fields) - RUNNING
+    return sorted(known)
 
 
 def _models(model: type[BaseModel], step: str) -> list[type[BaseModel]]:

@@ -1,0 +1,30 @@
+"""Adversarial images made on one variant, judged by another."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+from safetensors.torch import load_file
+
+from bantamweight.facts import Fact
+from bantamweight.judging.transfer import transfer_facts
+from bantamweight.predict import logits_of
+from bantamweight.studies._place import Place, draw, split_of
+from bantamweight.variants import build
+
+__all__ = ["transfer"]
+
+
+def transfer(place: Place, *, n: int, split: str) -> list[Fact]:
+    """Facts transfer_success and transfer_given_source over `n` of the images that the input `attack` stored."""
+    table = pq.read_table(place.inputs["attack"] / "verdicts.parquet")
+    stored = load_file(place.inputs["attack"] / "images.safetensors")
+    wanted = draw(len(split_of(place, split)), n)
+    rows = torch.from_numpy(np.isin(stored["index"].numpy(), wanted))
+    table = table.filter(np.isin(table["index"].to_numpy(), wanted) & table["stored"].to_numpy())
+    module = build(place.variant(), trust=place.trust)
+    clean, moved = (logits_of(module, stored[key][rows]).numpy() for key in ("original", "adversarial"))
+    target = int(table["target"][0].as_py())
+    success = table["success"].to_numpy()
+    return transfer_facts(table["label"].to_numpy(), clean, moved, success, aim=target if target >= 0 else None)
