@@ -5,7 +5,7 @@ whether two intervals overlap. `gained` counts the images that only the first va
 that only the second gets right; the difference is (gained - lost) / n.
 """
 
-from bantamweight.stats._common import Interval
+from bantamweight.stats._common import Interval, Ratio
 from bantamweight.stats._proportions import (
     Equivalence,
     Trend,
@@ -16,13 +16,13 @@ from bantamweight.stats._proportions import (
     holm,
     mcnemar,
     paired_interval,
+    paired_ratio,
     paired_trend,
     trend,
     wilson,
 )
 from bantamweight.stats._samples import (
     Correlation,
-    Ratio,
     bootstrap_interval,
     mean_interval,
     median_interval,
@@ -46,6 +46,7 @@ __all__ = [
     "mean_interval",
     "median_interval",
     "paired_interval",
+    "paired_ratio",
     "paired_trend",
     "ratio_interval",
     "spearman",

@@ -21,6 +21,14 @@ class Interval(NamedTuple):
     high: float
 
 
+class Ratio(NamedTuple):
+    """A ratio with its interval; above 1 the numerator is the larger."""
+
+    value: float
+    low: float
+    high: float
+
+
 def count(value: SupportsIndex) -> int:
     """A whole number of things, or InputError."""
     try:

@@ -11,15 +11,7 @@ import numpy as np
 from scipy import stats
 
 from bantamweight.errors import InputError
-from bantamweight.stats._common import Interval, Values, normal_quantile, numbers, tail
-
-
-class Ratio(NamedTuple):
-    """A ratio with its interval; above 1 the numerator is the larger."""
-
-    value: float
-    low: float
-    high: float
+from bantamweight.stats._common import Interval, Ratio, Values, normal_quantile, numbers, tail
 
 
 class Correlation(NamedTuple):
