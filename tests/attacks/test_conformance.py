@@ -81,7 +81,9 @@ def test_few_classes_are_enough(name, threat, classes):
 @pytest.mark.parametrize(("name", "threat"), COMPONENTS, ids=IDS)
 def test_same_seed_same_answer_and_another_seed_another_start(scene, name, threat):
     model, images, labels = scene
-    first, again = (run(attack(name, threat), oracle(model, fold=FOLD), images, labels, threat, seed=7) for _ in range(2))
+    first, again = (
+        run(attack(name, threat), oracle(model, fold=FOLD), images, labels, threat, seed=7) for _ in range(2)
+    )
     assert torch.equal(first.images, again.images)
     other = run(
         configure("attacks", {"use": name, "start": "random"}).make(threat),

@@ -7,6 +7,7 @@ import torch
 
 from bantamweight.attacks._core import Attack, run
 from bantamweight.attacks._objectives import cross_entropy, negative_margin
+from bantamweight.attacks._smallest import smallest_eps
 from bantamweight.attacks.fgsm import fgsm
 from bantamweight.attacks.pgd import pgd
 from bantamweight.oracle import Query, margin, oracle
@@ -152,3 +153,19 @@ def test_converged_keeps_the_smallest_success(norm):
     assert verdicts["success"][inside].all()
     assert torch.allclose(found[inside], exact[inside], rtol=2e-2, atol=1e-5)
     assert (found[inside] >= exact[inside] * 0.999).all()
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_the_smallest_budget_is_the_distance_to_the_boundary(norm):
+    model, images = linear(), grey_images(60)
+    labels = model(images).argmax(dim=1)
+    labels[:5] = 1 - labels[:5]
+    exact = margins(model, images, labels) / (model.layer.weight[0] - model.layer.weight[1]).norm(p=DUAL[norm])
+    threat = NORMS[norm](eps=float(exact.median()))
+    found = torch.tensor(smallest_eps(fgsm(threat), oracle(model, fold=False), images, labels, threat, rounds=10))
+    within = (exact > 0) & (exact < threat.eps * 0.999)
+    assert 10 < within.sum() < 50
+    assert (found[:5] == 0).all()
+    assert found[exact > threat.eps * 1.001].isinf().all()
+    assert torch.allclose(found[within].float(), exact[within], atol=threat.eps / 1000)
+    assert (found[within].float() >= exact[within] - 1e-6).all()
