@@ -11,8 +11,8 @@ from bantamweight.facts import Fact
 
 __all__ = ["Cell", "Evidence", "Paired", "Point", "gather", "untargeted"]
 
-SPLITS = ("test", "val", "")
-METRICS = {"accuracy": "accuracy_difference", "robust": "robust_accuracy_difference"}
+SPLITS = ("test", "val", "all", "")
+FIELDS = {"accuracy_difference": "accuracy", "robust_accuracy_difference": "robust"}
 
 
 class Cell(NamedTuple):
@@ -115,7 +115,7 @@ def untargeted(fact: Fact) -> bool:
 
 def gather(facts: Sequence[Fact], variants: set[str] | None, threat: str, attack: str) -> Evidence:
     """The points of the named variants (all that have an accuracy when None) and how to compare them."""
-    accuracy = _accuracies(facts)
+    split, accuracy = _accuracies(facts)
     names = [name for name in accuracy if variants is None or name in variants]
     cell = _strongest(facts, set(names), threat, attack)
     robust = {} if cell is None else _cells(facts, "robust_accuracy", attack=cell[0], threat=cell[1])
@@ -133,28 +133,28 @@ def gather(facts: Sequence[Fact], variants: set[str] | None, threat: str, attack
     )
     classes = {fact.item for fact in facts if fact.metric == "recall"}
     under = " ".join(cell or ())
-    return Evidence(facts, points, 1 / len(classes) if classes else 0.1, under, _pairs(facts, under))
+    return Evidence(facts, points, 1 / len(classes) if classes else 0.1, under, _pairs(facts, split, under))
 
 
-def _pairs(facts: Sequence[Fact], under: str) -> dict[tuple[str, frozenset[str]], int]:
-    """Row of each paired comparison, by figure and pair; those under attack at the chosen cell only."""
-    return {
-        (field, frozenset((fact.variant, fact.other))): row
-        for field, metric in METRICS.items()
-        for row, fact in enumerate(facts)
-        if fact.metric == metric
-        and untargeted(fact)
-        and (field == "accuracy" or f"{fact.attack} {fact.threat}" == under)
-    }
+def _pairs(facts: Sequence[Fact], split: str, under: str) -> dict[tuple[str, frozenset[str]], int]:
+    """Row of each paired comparison, by figure and pair; on the split, or under the attack, that was chosen."""
+    found: dict[tuple[str, frozenset[str]], int] = {}
+    for row, fact in enumerate(facts):
+        field = FIELDS.get(fact.metric)
+        if field is None or not untargeted(fact):
+            continue
+        if (fact.split == split) if field == "accuracy" else (f"{fact.attack} {fact.threat}" == under):
+            found.setdefault((field, frozenset((fact.variant, fact.other))), row)
+    return found
 
 
-def _accuracies(facts: Sequence[Fact]) -> dict[str, Cell]:
-    """Accuracy on the first of test, val, unnamed split that there is."""
+def _accuracies(facts: Sequence[Fact]) -> tuple[str, dict[str, Cell]]:
+    """The first of test, val, everything and the unnamed split that there is, and accuracy on it."""
     for split in SPLITS:
         found = _cells(facts, "accuracy", split=split, item="")
         if found:
-            return found
-    return {}
+            return split, found
+    return "", {}
 
 
 def _cells(facts: Sequence[Fact], metric: str, **columns: object) -> dict[str, Cell]:

@@ -119,8 +119,9 @@ def _matches(fact: Fact, selector: tuple[str, str]) -> bool:
 
 
 def _same(value: str, wanted: str) -> bool:
-    """Equal as text, or as a word and a number: `linf 0.01` is `linf 1/100`."""
-    if value == wanted:
+    """Equal as text, by a part's name without its settings (`pgd` for `pgd(steps=40)`), or as a word and a number
+    (`linf 0.01` is `linf 1/100`)."""
+    if wanted in (value, value.partition("(")[0]):
         return True
     pairs = [text.rpartition(" ") for text in (value, wanted)]
     if not pairs[0][0] or pairs[0][0] != pairs[1][0]:
