@@ -1,5 +1,62 @@
-"""Bantamweight: make image classifiers light, hard to fool and legible, and prove each claim."""
+"""Bantamweight: make image classifiers light, hard to fool and legible, and prove each claim.
+
+Everything the command `bantam` does is a function here; nothing heavy is imported before it is asked for.
+"""
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+
+_HOMES = {
+    "InputError": "errors",
+    "Fact": "facts",
+    "load_data": "data:load",
+    "load_model": "models._load",
+    "load_facts": "facts:load",
+    "build": "variants",
+    "save": "variants",
+    "load_variant": "variants:load",
+    "profile": "models._profile",
+    "evaluate": "recipes.evaluate",
+    "train": "training",
+    "prune": "recipes",
+    "attack": "recipes.attack",
+    "fgsm": "attacks.fgsm",
+    "pgd": "attacks.pgd",
+    "linf": "threats",
+    "l2": "threats",
+    "explain": "explainers",
+    "export": "recipes",
+    "run": "studies",
+    "report": "reports",
+    "list_parts": "listing:described",
+}
+
+__all__ = ["__version__", *_HOMES]
+
+if TYPE_CHECKING:
+    from bantamweight.data import load as load_data
+    from bantamweight.errors import InputError
+    from bantamweight.facts import Fact
+    from bantamweight.models._load import load_model
+    from bantamweight.recipes.attack import attack
+    from bantamweight.recipes.evaluate import evaluate
+    from bantamweight.reports import report
+    from bantamweight.studies import run
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'bantamweight' has no attribute {name!r}")
+    home, _, original = _HOMES[name].partition(":")
+    found = getattr(importlib.import_module(f"bantamweight.{home}"), original or name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

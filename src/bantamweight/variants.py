@@ -28,7 +28,7 @@ from bantamweight.parts import configure, find
 __all__ = ["Artifact", "Variant", "build", "capture", "load", "masks", "save"]
 
 PROGRAM = "program"
-"""The factory of variants whose architecture is a `torch.export` program kept beside the weights."""
+"""The factory of variants whose architecture is a `torch.export` program: its plan, as JSON, is in `program`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,9 +96,10 @@ def build(variant: Variant, *, trust: bool = False) -> nn.Module:
 
     Raises InputError when the weights don't fit the architecture or the factory is not trusted.
     """
-    module = _architecture(variant, trust)
-    if variant.factory != PROGRAM:
-        _fill(module, variant.weights, variant.name)
+    # The weights an architecture draws are replaced at once; the caller's generator must not see that they were drawn.
+    with torch.random.fork_rng(devices=[]):
+        module = _architecture(variant, trust)
+    _fill(module, variant.weights, variant.name)
     return module.eval().requires_grad_(False)
 
 
@@ -154,13 +155,15 @@ def save(variant: Variant, folder: Path) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     except OSError as error:
-        raise StoreError(f"expected to be able to write {folder}, got: {error.strerror}; choose another place") from error
+        raise StoreError(
+            f"expected to be able to write {folder}, got: {error.strerror}; choose another place"
+        ) from error
     try:
         described = {"format": 1, "name": variant.name, **_described(variant), "lineage": list(variant.lineage)}
         (aside / "variant.json").write_text(json.dumps({**described, "hash": variant.hash}, indent=1))
         save_file({key: tensor.contiguous() for key, tensor in variant.weights.items()}, aside / "weights.safetensors")
         if variant.program:
-            (aside / "program.pt2").write_bytes(variant.program)
+            (aside / "program.json").write_bytes(variant.program)
         if folder.exists():
             shutil.rmtree(folder)
         os.rename(aside, folder)
@@ -176,7 +179,7 @@ def load(folder: Path) -> Variant:
     try:
         said = json.loads((folder / "variant.json").read_text())
         weights = load_file(folder / "weights.safetensors")
-        program = (folder / "program.pt2").read_bytes() if said["factory"] == PROGRAM else b""
+        program = (folder / "program.json").read_bytes() if said["factory"] == PROGRAM else b""
         variant = Variant(
             name=str(said["name"]),
             factory=str(said["factory"]),

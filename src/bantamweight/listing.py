@@ -1,0 +1,41 @@
+"""What there is to choose from: every part of a kind with the first line of its documentation."""
+
+from __future__ import annotations
+
+from bantamweight.parts import find, names
+
+__all__ = ["KINDS", "described"]
+
+KINDS = {
+    "models": "models",
+    "attacks": "attacks",
+    "compressions": "compression",
+    "explainers": "explainers",
+    "runtimes": "runtimes",
+    "data": "data",
+}
+
+
+def described(what: str) -> list[tuple[str, str]]:
+    """Names and one line each; `studies` lists the bundled ones with their titles.
+
+    >>> [name for name, _ in described("explainers")]
+    ['grad_cam', 'gradient']
+    """
+    if what == "studies":
+        return _studies()
+    room = KINDS[what]
+    return [(name, _first_line(find(room, name).__doc__)) for name in names(room)]
+
+
+def _first_line(text: str | None) -> str:
+    return (text or "").strip().partition("\n")[0]
+
+
+def _studies() -> list[tuple[str, str]]:
+    import yaml
+
+    from bantamweight.studies.spec import bundled
+
+    told = {name: yaml.safe_load(path.read_text(encoding="utf-8")) for name, path in bundled().items()}
+    return [(name, str(study.get("title", ""))) for name, study in sorted(told.items())]

@@ -1,0 +1,57 @@
+"""One call from a model and images to verdicts: names for attack and threat, an oracle of the right kind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from bantamweight.attacks._core import Attack, Until, run
+from bantamweight.attacks._verdicts import Verdicts
+from bantamweight.errors import InputError
+from bantamweight.oracle import oracle
+from bantamweight.parts import configure, number
+from bantamweight.threats import Threat
+from bantamweight.types import Images, Labels
+from bantamweight.variants import Variant, build
+
+__all__ = ["attack", "threat"]
+
+
+def threat(text: str | Threat) -> Threat:
+    """A threat as it is written: `linf 8/255`.
+
+    >>> threat("l2 0.5").eps
+    0.5
+    """
+    if isinstance(text, Threat):
+        return text
+    norm, _, eps = text.strip().partition(" ")
+    return configure("threats", {"use": norm, "eps": number(eps.strip())}).make()
+
+
+def attack(
+    model: Variant | nn.Module,
+    images: Images,
+    labels: Labels,
+    use: str | dict[str, Any] | Attack,
+    against: str | Threat,
+    *,
+    targets: Labels | None = None,
+    until: Until = "first",
+    precision: str = "fp32",
+    seed: int = 0,
+    batch: int = 64,
+) -> Verdicts:
+    """Attack `model` on `images` (floats in [0, 1]) and say per image what became of it.
+
+    `use` is an attack by name (`pgd`), with settings (`{"use": "pgd", "steps": 40}`) or made already; `against` is a
+    threat such as `linf 8/255`. `targets` makes it targeted. The model is left as it was. Raises InputError.
+    """
+    if precision not in ("fp32", "bf16"):
+        raise InputError(f"expected precision fp32 or bf16 (of gradients; verdicts are float32), got {precision!r}")
+    budget = threat(against)
+    method = use if isinstance(use, Attack) else configure("attacks", use).make(budget)
+    module = build(model) if isinstance(model, Variant) else model
+    asked = oracle(module, precision="bf16" if precision == "bf16" else "fp32")
+    return run(method, asked, images, labels, budget, targets=targets, until=until, seed=seed, batch=batch)
