@@ -22,30 +22,59 @@ _HOMES = {
     "profile": "models._profile",
     "evaluate": "recipes.evaluate",
     "train": "training",
-    "prune": "recipes",
+    "prune": "recipes.prune",
     "attack": "recipes.attack",
     "fgsm": "attacks.fgsm",
     "pgd": "attacks.pgd",
     "linf": "threats",
     "l2": "threats",
     "explain": "explainers",
-    "export": "recipes",
     "run": "studies",
     "report": "reports",
     "list_parts": "listing:described",
 }
 
-__all__ = ["__version__", *_HOMES]
-
 if TYPE_CHECKING:
     from bantamweight.data import load as load_data
     from bantamweight.errors import InputError
+    from bantamweight.explainers import explain
     from bantamweight.facts import Fact
+    from bantamweight.facts import load as load_facts
+    from bantamweight.listing import described as list_parts
     from bantamweight.models._load import load_model
+    from bantamweight.models._profile import profile
     from bantamweight.recipes.attack import attack
     from bantamweight.recipes.evaluate import evaluate
+    from bantamweight.recipes.prune import prune
     from bantamweight.reports import report
     from bantamweight.studies import run
+    from bantamweight.threats import l2, linf
+    from bantamweight.training import train
+    from bantamweight.variants import build, save
+    from bantamweight.variants import load as load_variant
+
+__all__ = [
+    "Fact",
+    "InputError",
+    "__version__",
+    "attack",
+    "build",
+    "evaluate",
+    "explain",
+    "l2",
+    "linf",
+    "list_parts",
+    "load_data",
+    "load_facts",
+    "load_model",
+    "load_variant",
+    "profile",
+    "prune",
+    "report",
+    "run",
+    "save",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import click
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -293,13 +292,10 @@ def _code(arguments: Sequence[str] | None) -> int:
     try:
         code = typer.main.get_command(app).main(args=list(arguments) if arguments else None, standalone_mode=False)
         return int(code or 0)
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         errors.print("bantam: interrupted; what was finished is kept, run it again to go on")
         return 130
-    except click.ClickException as error:
-        errors.print(f"bantam: {error.format_message()}")
-        return 2
-    except InputError as error:
+    except (InputError, typer.TyperException) as error:
         errors.print(f"bantam: {_one_line(error)}")
         return 2
     except BrokenPipeError:
