@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from bantamweight.errors import InputError
 from bantamweight.stats import wilson
@@ -141,7 +141,11 @@ def load(path: Path) -> list[Fact]:
     except (OSError, pa.ArrowInvalid) as error:
         raise InputError(f"expected a facts file at {path}, and it can't be read: {error}") from error
     known = Fact.model_fields
-    return [Fact(**{key: value for key, value in row.items() if key in known}) for row in rows]
+    try:
+        return [Fact(**{key: value for key, value in row.items() if key in known}) for row in rows]
+    except ValidationError as error:
+        wrong = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+        raise InputError(f"a row of {path} is no fact: {wrong}") from error
 
 
 def select(facts: Sequence[Fact], metric: str | None = None, **columns: Any) -> list[Fact]:
