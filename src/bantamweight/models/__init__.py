@@ -1,0 +1,56 @@
+"""Architectures, one family per file; how a model is loaded, measured and folded.
+
+Every net takes images in [0, 1] of `size` x `size` pixels (at least 8) with any number of channels and classes, and
+normalises them itself. A name in a study or on the command line is a function of this room.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bantamweight.models._fold import folded
+    from bantamweight.models._load import load_model, untrained
+    from bantamweight.models._profile import Layer, Profile, profile
+    from bantamweight.models._program import Program, read_program
+    from bantamweight.models._weights import read_weights
+
+ALSO = {"resnet32": "resnet20", "resnet44": "resnet20", "resnet56": "resnet20"}
+"""Nets that share a file with another."""
+
+_HOMES = {
+    "Layer": "_profile",
+    "Profile": "_profile",
+    "Program": "_program",
+    "folded": "_fold",
+    "load_model": "_load",
+    "profile": "_profile",
+    "read_program": "_program",
+    "read_weights": "_weights",
+    "untrained": "_load",
+}
+
+__all__ = [
+    "ALSO",
+    "Layer",
+    "Profile",
+    "Program",
+    "folded",
+    "load_model",
+    "profile",
+    "read_program",
+    "read_weights",
+    "untrained",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use, so that naming the room does not import torch."""
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
