@@ -23,7 +23,6 @@ def digits(
     seed: int = 0,
     val: float = 0.15,
     test: float = 0.25,
-    divide: bool = True,
 ) -> Data:
     """Ten classes of digits, for a first look and for tests that need no network.
 
@@ -42,6 +41,4 @@ def digits(
     names = tuple(f"digits/{row:04d}" for row in range(len(labels)))
     classes = tuple(str(name) for name in raw.target_names)
     splits = {WHOLE: Split(torch.from_numpy(np.ascontiguousarray(fit(pixels, preprocessing))), labels, names)}
-    if divide:
-        splits = carve(splits, classes, seed=seed, val=val, test=test)
-    return Data("digits", splits, classes, preprocessing)
+    return Data("digits", carve(splits, classes, seed=seed, val=val, test=test), classes, preprocessing)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
@@ -59,8 +60,7 @@ def folder(
     items = {
         key: [
             Item(clean(file.relative_to(root).as_posix()), place[name], file)
-            for name in classes
-            for file in by_class.get(name, [])
+            for name, file in _in_turn({name: by_class.get(name, []) for name in classes})
         ]
         for key, by_class in found.files.items()
     }
@@ -72,6 +72,12 @@ def folder(
         Data(name, splits, tuple(classes), preprocessing)  # complain about one class before too few images of it
         splits = carve(splits, classes, seed=seed, val=val, test=test)
     return Data(name, splits, tuple(classes), preprocessing, skipped)
+
+
+def _in_turn(by_class: dict[str, list[Path]]) -> Iterator[tuple[str, Path]]:
+    """Files class by class in turn, so that the first n images of a split hold every class."""
+    for row in zip_longest(*by_class.values()):
+        yield from ((name, file) for name, file in zip(by_class, row, strict=True) if file is not None)
 
 
 def _root(path: str) -> Path:
