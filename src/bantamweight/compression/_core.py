@@ -295,7 +295,8 @@ def compress(
             )
     label = name or f"{variant.name}/{criterion.name}-{'per_layer-' if allocate == 'per_layer' else ''}{sparsity:g}"
     result = cut(variant, _with_aliases(module, masks), name=label)
-    return result, measure(variants.build(result, trust=trust), asked=float(sparsity), layers=names)
+    module.load_state_dict(dict(result.weights), strict=False)  # files may lack num_batches_tracked
+    return result, measure(module, asked=float(sparsity), layers=names)
 
 
 _allocated = allocate  # `compress` has a setting of the same name

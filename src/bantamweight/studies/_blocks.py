@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationIn
 
 from bantamweight.errors import InputError
 from bantamweight.parts import Part, configure, number, settings
+from bantamweight.recipes import FINETUNE
 
 __all__ = [
     "AttackBlock",
@@ -113,7 +114,6 @@ class Finetune(Recipe):
     """Training after a cut; what was cut stays zero. Unless said: Adam at a constant 1e-4 for 10 epochs."""
 
 
-FINETUNE = {"epochs": 10, "optimizer": "adam", "rate": 1e-4, "weight_decay": 0.0, "schedule": "constant"}
 RUNNING = frozenset({"seed", "resume", "masks", "folder", "progress", "accelerator", "devices"})
 """Settings of `training.train` that are the executor's business, not a study's."""
 

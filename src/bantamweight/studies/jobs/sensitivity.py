@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import nn
 
-from bantamweight.compression._core import allocate, prunable, score
+from bantamweight.compression import prunable
+from bantamweight.compression import sensitivity as readings
 from bantamweight.facts import Fact, proportion
 from bantamweight.predict import logits_of
 from bantamweight.studies._place import Place, draw, part, split_of
@@ -24,20 +26,20 @@ def sensitivity(
     chosen = split_of(place, split)
     index = torch.from_numpy(draw(len(chosen), n))
     images, labels = chosen.images[index], chosen.labels[index]
-    weights = prunable(module)
-    scores = score(module, part(place, "compression", criterion), weights)
+    layers = list(prunable(module))
+    judged = 0
 
-    def right() -> int:
-        return int((logits_of(module, images).argmax(dim=1) == labels).sum())
+    def right(net: nn.Module) -> int:
+        nonlocal judged
+        judged += 1
+        place.tell(judged / (1 + len(layers) * len(sparsity)), "")
+        return int((logits_of(net, images).argmax(dim=1) == labels).sum())
 
-    uncut, facts = right(), []
-    for number, (layer, weight) in enumerate(weights.items()):
-        facts.append(proportion("sensitivity_accuracy", uncut, len(labels), item=layer, step=0.0, split=split))
-        whole = weight.clone()
-        for share in sparsity:
-            mask = allocate({layer: scores[layer]}, share)[layer]
-            weight.copy_(torch.where(mask, whole, 0))
-            facts.append(proportion("sensitivity_accuracy", right(), len(labels), item=layer, step=share, split=split))
-        weight.copy_(whole)
-        place.tell((number + 1) / len(weights), layer)
-    return facts
+    uncut = right(module)
+    counts = {(layer, 0.0): uncut for layer in layers}
+    for row in readings(module, part(place, "compression", criterion), right, sparsities=sparsity):
+        counts[row.layer, row.sparsity] = row.result
+    return [
+        proportion("sensitivity_accuracy", count, len(labels), item=layer, step=share, split=split)
+        for (layer, share), count in counts.items()
+    ]
