@@ -58,7 +58,8 @@ class Book:
     @cached_property
     def split(self) -> str:
         """The split that accuracy is read on."""
-        there = {entry.fact.split for entry in self._by_metric.get("accuracy", [])}
+        read = [entry for metric in ("accuracy", "accuracy_difference") for entry in self.find(metric)]
+        there = {entry.fact.split for entry in read}
         return next((split for split in SPLITS if split in there), "")
 
     def find(self, metric: str, **columns: Any) -> list[Entry]:

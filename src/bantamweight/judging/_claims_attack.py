@@ -67,12 +67,10 @@ def transfers(book: Book) -> Iterable[Claim]:
         elif judged.startswith(f"{source}/") and dense(source):
             own[source].append(entry)
     for source, entries in own.items():
-        least, most = (end(entries, key=lambda entry: entry.fact.value or 0.0) for end in (min, max))
-        text = (
-            f"Images made on {source} by {attack} ({threat}) fool its cut forms too: from {percent(least.fact.value)} "
-            f"({spread(least.fact)}) of what {least.fact.variant} had right to {percent(most.fact.value)} "
-            f"({spread(most.fact)}) of what {most.fact.variant} had right."
-        )
+        ordered = sorted(entries, key=lambda entry: entry.fact.value or 0.0)
+        ends = [ordered[0], ordered[-1]] if len(ordered) > 1 else ordered
+        said = [f"{percent(end.fact.value)} ({spread(end.fact)}) of what {end.fact.variant} had right" for end in ends]
+        text = f"Images made on {source} by {attack} ({threat}) fool its cut forms too: {' to '.join(said)}."
         yield Claim("transfer", text, "supported", rows(entries))
 
 
@@ -89,16 +87,16 @@ def gaze(book: Book) -> Iterable[Claim]:
         if not (sparsest if with_dense else dense(fact.variant)):
             continue
         if with_dense:
-            text = f"{fact.item} maps of {fact.variant} agree in rank with those of the dense net"
+            text = f"{fact.item} maps of {fact.variant} and of the dense net correlate in rank"
         else:
             by = f"{fact.attack} ({fact.threat})" if fact.attack else "the attack"
-            text = f"{fact.item} maps of {fact.variant} agree in rank before and after {by}"
+            text = f"{fact.item} maps of {fact.variant} before and after {by} correlate in rank"
         if fact.value is None or fact.low is None:
             reason = f"no interval can be given for {whole(fact.n)} maps"
             yield Claim("gaze", f"{text}.", "not supported", (entry.row,), reason)
         else:
-            yield Claim("gaze", f"{text} by {fact.value:.2f} on average, 1 being unmoved ({spread(fact)}).",
-                        "supported", (entry.row,))  # fmt: skip
+            text += f" by {fact.value:.2f} on average, 1 being unmoved ({spread(fact)})."
+            yield Claim("gaze", text, "supported", (entry.row,))
 
 
 def _sparsest(book: Book, variant: str) -> bool:
@@ -112,9 +110,12 @@ def _sparsest(book: Book, variant: str) -> bool:
 def _line(entries: Sequence[Entry]) -> Claim:
     """One attack on one net along eps; not supported where a larger eps is shown to break less."""
     first, last = entries[0].fact, entries[-1].fact
-    aim = f" to {first.target}" if first.target not in ("", "none") else ""
-    verb = f"moves{aim}" if aim else "fools"
-    text = f"{first.attack} {verb} {percent(first.value)} of the images {first.variant} had right at {first.threat}"
+    aimed = first.target not in ("", "none")
+    did, whose = (
+        ("moves", f"images of other classes {first.variant}") if aimed else ("fools", f"images {first.variant}")
+    )
+    where = f" to {first.target}" if aimed else ""
+    text = f"{first.attack} {did} {percent(first.value)} of the {whose} had right{where} at {first.threat}"
     text += f" ({spread(first)})"
     if len(entries) > 1:
         text += f", and {percent(last.value)} at {last.threat} ({spread(last)})"
@@ -148,11 +149,13 @@ def _failures(book: Book) -> Iterable[Claim]:
 
 def _half(entry: Entry) -> Claim:
     fact = entry.fact
-    text = f"Half of the images {fact.variant} had right fall to {fact.attack} within {_norm(fact.threat)}"
+    text = f"Half of the images {fact.variant} had right fall to {fact.attack}"
     if fact.value is None:
         reason = f"under half of them fell ({whole(fact.k)} of {whole(fact.n)}) at the largest eps tried"
-        return Claim("attack", f"{text} of what was tried.", "not supported", (entry.row,), reason)
-    return Claim("attack", f"{text} {fact.value:.3g} ({spread(fact)}).", "supported", (entry.row,))
+        return Claim("attack", f"{text}.", "not supported", (entry.row,), reason)
+    return Claim(
+        "attack", f"{text} within {_norm(fact.threat)} {fact.value:.3g} ({spread(fact)}).", "supported", (entry.row,)
+    )
 
 
 def _carried(book: Book, entry: Entry) -> Claim:

@@ -20,8 +20,10 @@ def sizes(book: Book) -> Iterable[Claim]:
         files = [entry for entry in book.find("size_bytes", variant=cut) if entry.fact.value]
         best = min(files, key=lambda entry: entry.fact.value or 0.0)
         large, small = whole_file.fact.value or 0.0, best.fact.value or 0.0
+        share = cut_share(book, cut)
+        zeros = f" ({percent(share)} zeros)" if share else ""
         text = (
-            f"{cut} ({percent(cut_share(book, cut))} zeros) takes {megabytes(small)} as {best.fact.item} against "
+            f"{cut}{zeros} takes {megabytes(small)} as {best.fact.item} against "
             f"{megabytes(large)} for {name} as dense fp32"
         )
         if small < large:

@@ -119,7 +119,7 @@ def paired_facts(
                 p=stats.mcnemar(gained, lost),
                 p_adjusted=p,
                 detectable=stats.detectable_difference(n, (gained + lost) / n, alpha=0.05 / len(pairs)),
-                note=f"exact McNemar, Holm over {len(pairs)} comparisons",
+                note="exact McNemar" + (f", Holm over {len(pairs)} comparisons" if len(pairs) > 1 else ""),
                 **columns,
             )
         )

@@ -32,7 +32,7 @@ OPERATORS = {
 }
 FORM = re.compile(
     r"\s*(?P<metric>\w+)\s*(?:\[(?P<selectors>.*)\])?\s*(?:\.(?P<field>\w+))?"
-    r"\s*(?P<sign>>=|<=|==|!=|>|<)\s*(?P<number>\S+)\s*",
+    r"\s*(?P<sign>>=|<=|==|!=|>|<)\s*(?P<number>[^\s<>=!]\S*)\s*",
     re.DOTALL,
 )
 

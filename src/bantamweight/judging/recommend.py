@@ -190,9 +190,10 @@ def _cheaper(
 ) -> tuple[Point, str, list[int]]:
     """The leader, or the cheapest that is shown cheaper and not shown worse, with the reason and its rows."""
     if scenario == "cloud":
-        return lead, "is the most accurate", []
+        return lead, f"leads in accuracy, and no other can be better by over {points(margin)}", []
     if scenario == "high-security":
-        return lead, f"is the most accurate under {evidence.under}", []
+        under = f"leads in accuracy under {evidence.under}"
+        return lead, f"{under}, and no other can be better by over {points(margin)}", []
     held, rows = [], []
     for point in able:
         cheaper = _faster(point, lead) if scenario == "mobile" else point.bytes() < lead.bytes()
@@ -203,7 +204,7 @@ def _cheaper(
                 held.append((point, paired.fact))
     if not held:
         better = "faster" if scenario == "mobile" else "smaller"
-        return lead, f"is the most accurate and no {better} one is shown to lose under {points(margin)}", rows
+        return lead, f"leads in accuracy, and no {better} one is shown to lose under {points(margin)}", rows
     word, cost = ("fastest", Point.milliseconds) if scenario == "mobile" else ("smallest file", Point.bytes)
     chosen, fact = min(held, key=lambda pair: (cost(pair[0]), *(-score for score in pair[0].scores())))
     return chosen, f"is the {word} not shown less accurate than {lead.variant} ({compared(fact)})", rows
