@@ -34,19 +34,9 @@ class Counted(Protocol):
         """Share of zeros per weight tensor."""
         ...
 
-    @property
-    def nonzeros(self) -> int:
-        """Parameters that are not zero, in the whole model."""
-        ...
-
-    @property
-    def parameters(self) -> int:
-        """All parameters of the model."""
-        ...
-
 
 def sparsity_facts(achieved: Counted, **columns: Any) -> list[Fact]:
-    """sparsity_asked and sparsity side by side, layer_sparsity (item = tensor), nonzeros, parameters."""
+    """sparsity_asked and sparsity side by side, and layer_sparsity (item = tensor); counts are `cost_facts`."""
     facts = [
         Fact(metric="sparsity_asked", kind="score", value=achieved.asked, **columns),
         Fact(
@@ -58,11 +48,10 @@ def sparsity_facts(achieved: Counted, **columns: Any) -> list[Fact]:
             **columns,
         ),
     ]
-    facts += [
+    return facts + [
         Fact(metric="layer_sparsity", kind="score", value=share, item=layer, **columns)
         for layer, share in achieved.layers.items()
     ]
-    return facts + cost_facts({"nonzeros": achieved.nonzeros, "parameters": achieved.parameters}, **columns)
 
 
 def cost_facts(costs: Mapping[str, int], **columns: Any) -> list[Fact]:

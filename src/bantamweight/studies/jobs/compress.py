@@ -6,13 +6,14 @@ from typing import Any
 
 from bantamweight.compression._core import compress as thin
 from bantamweight.facts import Fact
+from bantamweight.judging.sparsity import sparsity_facts
 from bantamweight.studies._place import Place, part
 
 __all__ = ["compress"]
 
 
 def compress(place: Place, *, criterion: dict[str, Any], sparsity: float, allocate: str) -> list[Fact]:
-    """Facts sparsity_asked, sparsity, layer_sparsity (per tensor), nonzeros; `variant/`."""
+    """Facts sparsity_asked, sparsity, layer_sparsity (per tensor); `variant/`."""
     made, achieved = thin(
         place.variant(),
         part(place, "compression", criterion),
@@ -21,10 +22,4 @@ def compress(place: Place, *, criterion: dict[str, Any], sparsity: float, alloca
         trust=place.trust,
     )
     place.save(made)
-    facts = [
-        Fact(metric="sparsity_asked", kind="score", value=achieved.asked),
-        Fact(metric="sparsity", kind="ratio", value=achieved.sparsity, k=achieved.zeros, n=achieved.weights),
-    ]
-    return facts + [
-        Fact(metric="layer_sparsity", kind="ratio", value=share, item=layer) for layer, share in achieved.layers.items()
-    ]
+    return sparsity_facts(achieved)
