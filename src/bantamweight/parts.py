@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+import sys
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -31,10 +32,12 @@ ROOMS = {
     "data": "bantamweight.data",
     "explainers": "bantamweight.explainers",
     "models": "bantamweight.models",
+    "objectives": "bantamweight.training.objectives",
+    "optimizers": "bantamweight.training.optimizers",
     "panels": "bantamweight.reports.panels",
     "runtimes": "bantamweight.runtimes",
+    "schedules": "bantamweight.training.schedules",
     "threats": "bantamweight.threats",
-    "training": "bantamweight.training",
 }
 
 
@@ -113,10 +116,15 @@ def find(room: str, name: str, *, trust: bool = False) -> Callable[..., Any]:
 
 def _foreign(name: str) -> Callable[..., Any]:
     module, _, function = name.partition(":")
+    # The working directory is looked in for this import only, as `python -m` would.
+    here, before = str(Path.cwd()), sys.path.copy()
+    sys.path.insert(0, here)
     try:
         found = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, ValueError, SyntaxError) as error:
         raise InputError(f"expected {name!r} to be importable as module:function, got: {error}") from error
+    finally:
+        sys.path[:] = before
     if not callable(found):
         raise InputError(f"expected {name!r} to be a function, got {type(found).__name__}")
     return found

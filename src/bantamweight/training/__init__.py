@@ -1,1 +1,40 @@
-"""One training loop, one objective or schedule per file."""
+"""One training loop on Lightning Fabric; what it minimises, with which optimizer and schedule, are parts of their own.
+
+`train` continues a variant or a bare module, `fresh` makes an untrained variant from a seed.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bantamweight.training._core import train
+    from bantamweight.training._device import seeded
+    from bantamweight.training._fresh import fresh
+    from bantamweight.training._values import Loss, Objective, Row, Span, Step, Trained
+
+_HOMES = {
+    "Loss": "_values",
+    "Objective": "_values",
+    "Row": "_values",
+    "Span": "_values",
+    "Step": "_values",
+    "Trained": "_values",
+    "fresh": "_fresh",
+    "seeded": "_device",
+    "train": "_core",
+}
+
+__all__ = ["Loss", "Objective", "Row", "Span", "Step", "Trained", "fresh", "seeded", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use, so that naming the room does not import torch."""
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

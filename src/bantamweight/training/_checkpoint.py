@@ -1,0 +1,159 @@
+"""Checkpoints that survive a kill at any moment: safetensors and one JSON file that commits them.
+
+Each epoch writes its tensors beside the earlier ones and then renames `checkpoint.json`, which names the files that
+belong together, into place. So a reader finds the old state or the new one, never half of each, and nothing in the
+folder is a pickle.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.optim import Optimizer
+
+from bantamweight.errors import InputError, StoreError
+from bantamweight.training._values import Row
+
+__all__ = ["Checkpoint", "Standing", "clear", "fill_optimizer", "optimizer_tensors", "read", "write"]
+
+COMMIT = "checkpoint.json"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far training has come; `best_value` is what early stopping watches, lower being better."""
+
+    epoch: int = 0
+    best_epoch: int = 0
+    best_value: float = float("inf")
+    stopped: bool = False
+    history: tuple[Row, ...] = ()
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """All that training continues from."""
+
+    standing: Standing
+    weights: Mapping[str, Tensor]
+    optimizer: Mapping[str, Tensor]
+    best: Mapping[str, Tensor]
+
+
+def write(folder: Path, checkpoint: Checkpoint, about: Mapping[str, Any]) -> None:
+    """Add an epoch to the folder and remove what it replaces; `about` says which training this is.
+
+    Raises StoreError when the folder can't be written.
+    """
+    standing = checkpoint.standing
+    last, best = f"last-{standing.epoch:05d}.safetensors", f"best-{standing.best_epoch:05d}.safetensors"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _tensors(folder / last, {**_prefixed("weights", checkpoint.weights), **checkpoint.optimizer})
+        # The best weights change seldom; a file of that name is whole, because it was renamed into place.
+        if standing.best_epoch == standing.epoch or not (folder / best).exists():
+            _tensors(folder / best, checkpoint.best)
+        said = {"format": 1, "about": dict(about), "last": last, "best": best, **asdict(standing)}
+        aside = folder / f"{COMMIT}.aside"
+        aside.write_text(json.dumps(said, indent=1))
+        os.replace(aside, folder / COMMIT)
+        for file in folder.glob("*.safetensors*"):
+            if file.name not in (last, best):
+                file.unlink(missing_ok=True)
+    except (OSError, SafetensorError) as error:
+        raise StoreError(
+            f"expected to be able to write checkpoints to {folder}, got: {error}; free space or choose another place"
+        ) from error
+
+
+def _prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{prefix}/{key}": tensor for key, tensor in tensors.items()}
+
+
+def _tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    aside = path.with_name(path.name + ".aside")
+    save_file({key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}, aside)
+    os.replace(aside, path)
+
+
+def read(folder: Path, about: Mapping[str, Any]) -> Checkpoint | None:
+    """What the folder holds of the training described by `about`; None when it holds nothing.
+
+    Raises InputError when it holds another training's checkpoint, or a damaged one.
+    """
+    try:
+        said = json.loads((folder / COMMIT).read_text())
+    except (FileNotFoundError, NotADirectoryError):  # writing there will say what is wrong with the place
+        return None
+    except (OSError, ValueError) as error:
+        raise _damaged(folder, error) from error
+    try:
+        _same(folder, said["about"], json.loads(json.dumps(dict(about))))
+        tensors, best = load_file(folder / said["last"]), load_file(folder / said["best"])
+        history = tuple(Row(**row) for row in said["history"])
+        standing = Standing(said["epoch"], said["best_epoch"], said["best_value"], said["stopped"], history)
+    except (OSError, KeyError, TypeError, SafetensorError) as error:
+        raise _damaged(folder, error) from error
+    weights = {key.removeprefix("weights/"): kept for key, kept in tensors.items() if key.startswith("weights/")}
+    optimizer = {key: kept for key, kept in tensors.items() if key.startswith("optimizer/")}
+    return Checkpoint(standing, weights, optimizer, best)
+
+
+def _same(folder: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
+    for key in sorted({*there, *here}):
+        if there.get(key) != here.get(key):
+            raise InputError(
+                f"{folder} holds a checkpoint of another training ({key} was {there.get(key)!r} and is now "
+                f"{here.get(key)!r}); choose another folder, or resume=False to start over"
+            )
+
+
+def _damaged(folder: Path, error: Exception) -> InputError:
+    return InputError(
+        f"the checkpoint in {folder} can't be read ({error}); remove the folder, or pass resume=False to start over"
+    )
+
+
+def clear(folder: Path) -> None:
+    """Forget the checkpoint in a folder, if there is one; raises StoreError when that fails."""
+    try:
+        (folder / COMMIT).unlink(missing_ok=True)
+        for file in folder.glob("*.safetensors*"):
+            file.unlink(missing_ok=True)
+    except OSError as error:
+        raise StoreError(f"expected to be able to write to {folder}, got: {error.strerror}") from error
+
+
+def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
+    """An optimizer's state as named tensors."""
+    state = optimizer.state_dict()["state"]
+    return {
+        f"optimizer/{number}/{name}": value
+        for number, entries in state.items()
+        for name, value in entries.items()
+        if isinstance(value, Tensor)
+    }
+
+
+def fill_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Put saved state into a fresh optimizer, each tensor in its parameter's memory layout and on its device.
+
+    The layout matters: safetensors gives back row-major, unaligned views, and a kernel may round differently there.
+    """
+    parameters = [weight for group in optimizer.param_groups for weight in group["params"]]
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        _, number, name = key.split("/")
+        like = parameters[int(number)]
+        fresh = torch.empty_like(like if value.shape == like.shape else value)
+        state.setdefault(int(number), {})[name] = fresh.copy_(value)
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -1,0 +1,111 @@
+"""The values that the loop, its schedules and its objectives hand to each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol
+
+from torch import Tensor, nn
+
+from bantamweight.types import Float, Images, Int64, Labels, Logits
+from bantamweight.variants import Variant
+
+__all__ = ["Factor", "Loss", "Objective", "Row", "Span", "Step", "Trained"]
+
+
+class Span(NamedTuple):
+    """How long a training is: epochs, and optimizer steps in each."""
+
+    epochs: int
+    per_epoch: int
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps in all."""
+        return self.epochs * self.per_epoch
+
+
+Factor = Callable[[int], float]
+"""Step (from 0) -> what the rate is multiplied by there."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """Where training stands when an objective is asked for a loss; whatever is drawn at random is keyed by this.
+
+    `index` says which samples of the training split the batch holds, so that what an objective draws or remembers
+    per sample need not know who else is in the batch.
+    """
+
+    epoch: int
+    step: int
+    steps: int
+    seed: int
+    index: Int64[Tensor, " b"]
+
+
+class Loss(NamedTuple):
+    """The batch's mean loss (a scalar with a gradient) and the logits that training accuracy is counted from."""
+
+    value: Float[Tensor, ""]
+    logits: Logits
+
+
+class Objective(Protocol):
+    """`objective(module, images, labels, step) -> Loss`.
+
+    The module is in training mode (frozen parts excepted) and computes at the training's precision. Dropout is
+    already seeded for this step. An objective leaves the modes as it found them.
+    """
+
+    def __call__(self, module: nn.Module, images: Images, labels: Labels, step: Step) -> Loss: ...
+
+
+@dataclass(frozen=True)
+class Row:
+    """One epoch on one split.
+
+    `split="train"` is what the optimizer saw: augmented images, dropout on, the objective's loss, weights moving.
+    `split="val"` is plain cross-entropy of the epoch's final weights in eval mode. `rate` is the epoch's last.
+    """
+
+    epoch: int
+    split: Literal["train", "val"]
+    loss: float
+    right: int
+    n: int
+    rate: float
+    seconds: float
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the n images that were right."""
+        return self.right / self.n
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """What training gives back.
+
+    `weights` are those of the best epoch, `last` those after the final one (both contiguous, on the CPU, keyed as
+    the module's state dict); `variant` descends from the variant that was trained and is None for a bare module.
+    `epochs` is how many ran, `stopped` whether patience ended them early.
+    """
+
+    variant: Variant | None
+    weights: Mapping[str, Tensor]
+    last: Mapping[str, Tensor]
+    history: tuple[Row, ...]
+    best_epoch: int
+    stopped: bool
+
+    @property
+    def epochs(self) -> int:
+        """Epochs that ran, those before a resume included."""
+        return self.history[-1].epoch
+
+    @property
+    def seconds(self) -> float:
+        """Seconds spent in those epochs, training and validation."""
+        return sum(row.seconds for row in self.history)

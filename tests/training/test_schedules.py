@@ -1,0 +1,85 @@
+"""Schedules against closed forms and against torch's own."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch.optim import SGD
+from torch.optim.lr_scheduler import CosineAnnealingLR, ExponentialLR, OneCycleLR, StepLR
+
+from bantamweight.errors import InputError
+from bantamweight.parts import configure, names
+from bantamweight.training import Span
+
+SPAN = Span(epochs=7, per_epoch=5)
+
+
+def factors(spec, span=SPAN):
+    factor = configure("schedules", spec).make(span)
+    return [factor(step) for step in range(span.steps)]
+
+
+def torchs(make, every=1):
+    optimizer = SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    scheduler = make(optimizer)
+    rates = []
+    for step in range(SPAN.steps):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        if (step + 1) % every == 0 and step + 1 < SPAN.steps:
+            scheduler.step()
+    return rates
+
+
+def test_the_room_holds_what_is_promised():
+    assert set(names("schedules")) >= {"constant", "cosine", "one_cycle", "step", "exponential"}
+
+
+def test_constant():
+    assert factors("constant") == [1.0] * SPAN.steps
+    assert factors({"use": "constant", "warmup": 0.2})[:8] == pytest.approx([n / 7 for n in range(1, 8)] + [1.0])
+
+
+def test_cosine_is_torchs():
+    assert factors("cosine") == pytest.approx(torchs(lambda o: CosineAnnealingLR(o, SPAN.steps)))
+    floored = factors({"use": "cosine", "floor": 0.1})
+    assert floored == pytest.approx(torchs(lambda o: CosineAnnealingLR(o, SPAN.steps, eta_min=0.1)))
+
+
+def test_cosine_with_warmup_peaks_at_its_end():
+    warm = factors({"use": "cosine", "warmup": 0.2})
+    assert warm[:7] == pytest.approx([n / 7 for n in range(1, 8)])
+    assert warm[7:] == pytest.approx([(1 + math.cos(math.pi * n / 28)) / 2 for n in range(28)])
+
+
+@pytest.mark.parametrize("warmup", [0.1, 0.3, 0.9])
+def test_one_cycle_is_torchs(warmup):
+    def make(optimizer):
+        return OneCycleLR(optimizer, 1.0, total_steps=SPAN.steps, pct_start=warmup, cycle_momentum=False)
+
+    assert factors({"use": "one_cycle", "warmup": warmup}) == pytest.approx(torchs(make))
+
+
+def test_step_is_torchs():
+    mine = factors({"use": "step", "every": 2, "decay": 0.3})
+    assert mine == pytest.approx(torchs(lambda o: StepLR(o, 2, gamma=0.3), every=SPAN.per_epoch))
+
+
+def test_exponential_meets_torchs_at_each_epoch():
+    mine = factors({"use": "exponential", "decay": 0.8})
+    theirs = torchs(lambda o: ExponentialLR(o, 0.8), every=SPAN.per_epoch)
+    assert mine[:: SPAN.per_epoch] == pytest.approx(theirs[:: SPAN.per_epoch])
+    assert mine == sorted(mine, reverse=True)
+
+
+@pytest.mark.parametrize("name", ["constant", "cosine", "one_cycle", "step", "exponential"])
+@pytest.mark.parametrize("span", [Span(1, 1), Span(1, 2), Span(2, 1), Span(3, 100)])
+def test_every_schedule_gives_finite_shares_at_any_length(name, span):
+    assert all(0.0 <= factor <= 1.0 for factor in factors(name, span))
+
+
+def test_a_setting_out_of_range_is_an_input_error():
+    with pytest.raises(InputError, match=r"cosine\.warmup"):
+        configure("schedules", {"use": "cosine", "warmup": 1.5})
