@@ -16,3 +16,12 @@ def shared() -> Path:
     if not (folder / "data").is_dir():
         pytest.skip("real images are absent: set BANTAM_DATA to the folder that holds cifar10 and sports10")
     return folder
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread_per_worker() -> None:
+    """Two workers with one thread each beat two that fight for the same two cores."""
+    import torch
+
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        torch.set_num_threads(1)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from bantamweight.errors import AccessError, InputError
-from bantamweight.predict import logits_of
+from bantamweight.predict import TILE, agreeing, logits_of, pad
 from bantamweight.types import Bool, Float, Images, Int64, Labels, Logits
 
 __all__ = ["Access", "Answer", "Ledger", "Objective", "Oracle", "Query", "margin", "oracle"]
@@ -81,7 +81,8 @@ class Oracle:
     """Answers an attack's queries and keeps the ledger.
 
     `slack` is how far above zero a proposer's margin still deserves the judge's look, as a share of the largest
-    logit: the proposer computes in another precision than the judge.
+    logit: the proposer computes in another precision than the judge. `tiles` remembers the batch sizes at which
+    judge and proposer were seen to give the same bits as in a full tile, so that a few rows need not cost one.
     """
 
     judged: nn.Module
@@ -91,6 +92,7 @@ class Oracle:
     channels_last: bool = True
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     ledger: Ledger = field(default_factory=Ledger)
+    tiles: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def slack(self) -> float:
@@ -99,8 +101,24 @@ class Oracle:
 
     def judge(self, images: Images) -> Logits:
         """Float32 logits of the model that is judged, on the images' device; bitwise independent of the batch."""
+        here = images.to(self.device)
+        if len(images) and "judge" not in self.tiles:
+            with torch.no_grad():
+                self.tiles["judge"] = agreeing(self.judged, here)
         self.ledger.judged += len(images)
-        return logits_of(self.judged, images.to(self.device)).to(images.device)
+        return logits_of(self.judged, here, sizes=self.tiles.get("judge", (TILE,))).to(images.device)
+
+    def sizes(self, images: Images) -> tuple[int, ...]:
+        """The batch sizes that queries may have; looked up once, on these images."""
+        if "proposer" not in self.tiles:
+            self.tiles["proposer"] = agreeing(self._steepness, images.to(self.device))
+        return self.tiles["proposer"]
+
+    def _steepness(self, images: Images) -> Images:
+        """Gradients of the margin between each image's two best classes: any objective sends these bits through."""
+        none = torch.full((len(images),), -1, device=images.device)
+        labels = self._forward(images).argmax(dim=1)
+        return self._gradient(Query(images, "gradient", margin), labels, none)[1]
 
     def ask(self, query: Query, labels: Labels, targets: Labels, alive: Bool[Tensor, " b"]) -> Answer:
         """Answer one query over a whole tile; rows that are not alive are padding and cost nobody anything."""
@@ -143,8 +161,10 @@ class Oracle:
         points = self._points(query.points).requires_grad_(True)
         with torch.enable_grad():
             logits = self._logits(points)
-            # A sum, so that a row's gradient doesn't depend on how many rows there are.
-            total = query.objective(logits, labels, targets).sum()
+            # Over a full tile, whatever the batch: exp and log differ in the last bit between a vector's lanes and
+            # the scalar rest of a short row of numbers. A sum, so that a row's gradient is its own.
+            wide = pad(torch.arange(len(logits), device=logits.device), (TILE, len(logits)))
+            total = query.objective(logits[wide], labels[wide], targets[wide])[: len(logits)].sum()
             # A model that hides its gradient gives zeros here; the checks name it, the loop goes on.
             gradient = torch.autograd.grad(total, points, allow_unused=True)[0] if total.requires_grad else None
         return logits.detach(), torch.zeros_like(points) if gradient is None else gradient.contiguous()

@@ -1,55 +1,69 @@
-"""Float32 logits in fixed tiles, so that an answer never depends on what else was asked.
+"""Float32 logits in one fixed tile, so that an answer never depends on what else was asked.
 
-oneDNN picks its kernels by the batch size; on one machine, build and thread count, logits and gradients are bit-equal
-across batch sizes that are multiples of 8 and differ at sizes 1 or 7. So every batch is padded to one of a few sizes,
-which also bounds memory: every further batch shape costs its own buffers.
+oneDNN and ATen pick kernels and split work by the batch size, so a row's last bits may change with it. On one machine,
+build and thread count they do not change with the row's place in a batch of 64: every call has that size, filled up by
+repeating a row. That also bounds memory, since every further batch shape costs its own buffers. Smaller tiles are used
+only where they were seen to give the same bits (`agreeing`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from bantamweight.types import Images, Int64, Logits
 
-__all__ = ["TILES", "logits_of", "pad", "tile_of", "tiles"]
+__all__ = ["TILE", "agreeing", "logits_of", "pad", "tiles"]
 
-TILES = (8, 16, 32, 64)
-"""The only batch sizes a model ever sees."""
+TILE = 64
+"""The batch size of every gradient, and of every forward unless a smaller one was seen to agree."""
+
+SMALLER = (8, 16, 32)
 
 
-def tile_of(rows: int) -> int:
-    """The smallest tile that holds that many rows, or the largest there is.
+def pad(index: Int64[Tensor, " n"], sizes: Sequence[int] = (TILE,)) -> Int64[Tensor, " t"]:
+    """At most one tile of row numbers, filled up to the smallest size that holds them by repeating the first.
 
-    >>> [tile_of(rows) for rows in (1, 8, 9, 1000)]
-    [8, 8, 16, 64]
+    >>> pad(torch.tensor([3, 5]), (4, 64)).tolist()
+    [3, 5, 3, 3]
     """
-    return next((tile for tile in TILES if rows <= tile), TILES[-1])
-
-
-def pad(index: Int64[Tensor, " n"]) -> Int64[Tensor, " t"]:
-    """Row numbers filled up to a tile by repeating the first one."""
-    return torch.cat([index, index[:1].expand(tile_of(len(index)) - len(index))])
+    size = next(size for size in sizes if len(index) <= size)
+    return torch.cat([index, index[:1].expand(size - len(index))])
 
 
 def tiles(rows: int) -> Iterator[slice]:
     """Slices of at most one full tile each."""
-    return (slice(start, min(start + TILES[-1], rows)) for start in range(0, rows, TILES[-1]))
+    return (slice(start, min(start + TILE, rows)) for start in range(0, rows, TILE))
 
 
 @torch.no_grad()
-def logits_of(module: nn.Module, images: Images) -> Logits:
+def logits_of(module: nn.Module, images: Images, *, sizes: Sequence[int] = (TILE,)) -> Logits:
     """Logits of a module in its present mode, tile by tile; images are floats in [0, 1] or bytes.
 
     Bitwise independent of the number and order of the images.
     """
     answers = []
     for part in tiles(len(images)):
-        rows = pad(torch.arange(part.start, part.stop, device=images.device))
+        rows = pad(torch.arange(part.start, part.stop, device=images.device), sizes)
         batch = images[rows]
         if batch.dtype == torch.uint8:
             batch = batch.to(torch.float32) / 255.0
         answers.append(module(batch.contiguous()).float()[: part.stop - part.start])
     return torch.cat(answers) if answers else torch.empty(0, 0)
+
+
+def agreeing(function: Callable[[Images], Tensor], images: Images) -> tuple[int, ...]:
+    """The tile sizes, the full one last, at which a function of images gives the same bits as in a full tile.
+
+    Multiples of 8 nearly always do; this looks before anyone relies on it.
+    """
+    full = images[pad(torch.arange(min(len(images), TILE), device=images.device))].contiguous()
+    whole = function(full)
+    same = [
+        size
+        for size in SMALLER
+        if all(torch.equal(function(full[at : at + size].contiguous()), whole[at : at + size]) for at in (0, 24))
+    ]
+    return (*same, TILE)

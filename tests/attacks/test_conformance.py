@@ -14,7 +14,7 @@ from tests.attacks.nets import Convolutional, images_in_box
 
 THREATS = [linf(eps=8 / 255), l2(eps=0.5)]
 COMPONENTS = [(name, threat) for name in names("attacks") for threat in THREATS]
-FOLD = False
+FOLD = True
 IDS = [f"{name}-{threat.norm.name}" for name, threat in COMPONENTS]
 
 

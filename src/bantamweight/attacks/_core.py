@@ -4,15 +4,15 @@ An attack is a pair of pure functions, `ask` and `tell`, over a state whose ever
 The loop owns everything else: it keeps a full tile of rows in play (a settled row's place goes to a waiting one), asks
 the oracle, notices successes and has the judge confirm each on the exact image that is stored.
 
-What it returns does not depend on the batch, on the order of the images or on how they were split: every call has one
-of a few fixed shapes, a row's random numbers are keyed by its own image, and between parallel lanes of one image the
-earliest success wins, whenever it was computed.
+What it returns does not depend on the batch, on the order of the images or on how they were split: every gradient is
+taken over one tile of a fixed size, a row's random numbers are keyed by its own image, and between parallel lanes of
+one image the earliest success wins, whenever it was computed.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
@@ -23,7 +23,7 @@ from bantamweight import rng
 from bantamweight.attacks._verdicts import Verdicts, conclude
 from bantamweight.errors import InputError
 from bantamweight.oracle import Access, Answer, Oracle, Query, margin
-from bantamweight.predict import TILES, pad, tile_of
+from bantamweight.predict import TILE, pad
 from bantamweight.threats import Threat
 from bantamweight.types import Bool, Float, Images, Int64, Labels
 
@@ -37,6 +37,11 @@ Until = Literal["first", "budget", "converged"]
 the smallest success kept."""
 
 NEVER = 2**62
+WORTH = TILE // 2
+"""From so few rows on, and more than `FEW` queries before them, a smaller tile is worth a look at whether it agrees."""
+FEW = 4
+ADMITTED = (4, 16, TILE)
+"""First states are made for a few rows at a time: nothing in them depends on the number of rows."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +96,7 @@ def run(
     targets: Labels | None = None,
     until: Until = "first",
     seed: int = 0,
-    batch: int = TILES[-1],
+    batch: int = TILE,
     eps: Float[Tensor, " b"] | None = None,
 ) -> Verdicts:
     """Attack every image that the model gets right, and say what became of it.
@@ -154,9 +159,11 @@ def _problem(
     return _Problem(rows, sample)
 
 
-def _admit(attack: Attack, problem: _Problem, waiting: Tensor, device: torch.device) -> _Play:
-    """Rows taken from the queue with their first state; padded to a tile by rows that are not alive."""
-    chosen = pad(waiting)
+def _admit(
+    attack: Attack, problem: _Problem, waiting: Tensor, device: torch.device, sizes: Sequence[int] = (TILE,)
+) -> _Play:
+    """Rows taken from the queue with their first state; padded by rows that are not alive."""
+    chosen = pad(waiting, sizes)
     rows = Rows(
         images=problem.rows.images[problem.sample[chosen]].to(device),
         **{f.name: getattr(problem.rows, f.name)[chosen].to(device) for f in fields(Rows) if f.name != "images"},
@@ -178,12 +185,6 @@ def _admit(attack: Attack, problem: _Problem, waiting: Tensor, device: torch.dev
     return _Play(rows, attack.init(rows), book, alive)
 
 
-def _take(play: _Play, index: Tensor, alive: Tensor) -> _Play:
-    rows = Rows(**{f.name: getattr(play.rows, f.name)[index] for f in fields(Rows)})
-    state = {key: leaf[index] for key, leaf in play.state.items()}
-    return _Play(rows, state, {key: leaf[index] for key, leaf in play.book.items()}, alive)
-
-
 def _put(play: _Play, slots: Tensor, new: _Play) -> None:
     """New rows into free places of the tile."""
     count = len(slots)
@@ -203,7 +204,7 @@ def _results(
     queue = deque(range(len(problem.sample)))
     play: _Play | None = None
     while True:
-        play = _refill(attack, problem, play, queue, min(batch, TILES[-1]), oracle.device)
+        play = _refill(attack, problem, play, queue, min(batch, TILE), oracle)
         if play is None:
             return best
         query = attack.ask(play.rows, play.state)
@@ -222,22 +223,31 @@ def _where(mask: Tensor, new: Tensor, old: Tensor) -> Tensor:
 
 
 def _refill(
-    attack: Attack, problem: _Problem, play: _Play | None, queue: deque[int], most: int, device: torch.device
+    attack: Attack, problem: _Problem, play: _Play | None, queue: deque[int], most: int, oracle: Oracle
 ) -> _Play | None:
-    """The tile with its free places filled from the queue; shrunk to a smaller one when the queue is empty."""
+    """The tile with its free places filled from the queue; shrunk when the queue is empty, None when all is done."""
     playing = 0 if play is None else int(play.alive.sum())
     fresh = torch.tensor([queue.popleft() for _ in range(min(most - playing, len(queue)))], dtype=torch.int64)
     if play is None or playing == 0:
-        return _admit(attack, problem, fresh, device) if len(fresh) else None
+        if not len(fresh):
+            return None
+        sizes = (TILE,) if len(fresh) > WORTH else oracle.sizes(problem.rows.images[problem.sample[fresh]])
+        return _admit(attack, problem, fresh, oracle.device, sizes)
     if len(fresh):
-        # The tile is never smaller than what plays in it: it only shrinks once the queue is empty.
         slots = torch.nonzero(~play.alive)[: len(fresh), 0]
-        _put(play, slots, _admit(attack, problem, fresh, device))
-    elif tile_of(playing) < len(play.alive):
+        _put(play, slots, _admit(attack, problem, fresh, oracle.device, ADMITTED))
+    elif playing <= WORTH and len(play.alive) > 8 and bool((attack.queries - play.rows.step)[play.alive].max() > FEW):
         kept = torch.nonzero(play.alive)[:, 0]
-        index = pad(kept)
-        play = _take(play, index, torch.arange(len(index), device=device) < playing)
+        index = pad(kept, oracle.sizes(play.rows.images))
+        if len(index) < len(play.alive):
+            play = _take(play, index, torch.arange(len(index), device=oracle.device) < playing)
     return play
+
+
+def _take(play: _Play, index: Tensor, alive: Tensor) -> _Play:
+    rows = Rows(**{f.name: getattr(play.rows, f.name)[index] for f in fields(Rows)})
+    state = {key: leaf[index] for key, leaf in play.state.items()}
+    return _Play(rows, state, {key: leaf[index] for key, leaf in play.book.items()}, alive)
 
 
 def _look(oracle: Oracle, threat: Threat, play: _Play, query: Query, answer: Answer, until: Until) -> None:

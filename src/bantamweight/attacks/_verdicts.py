@@ -67,7 +67,7 @@ def conclude(
     gaps = margin(logits, labels, targets)
     success = attacked & (gaps < 0)
     broken = best["query"] < 2**62
-    if not torch.equal(success & broken, attacked & broken):
+    if bool((broken & (gaps > NEAR)).any()):
         raise BantamError("a success that the judge had confirmed was not one on the stored image")
     measured = sizes(stored - images)
     over = threat.norm.size(stored - images) - budgets
