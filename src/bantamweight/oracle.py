@@ -55,12 +55,14 @@ class Answer:
 
 @dataclass
 class Ledger:
-    """Everything that was computed, waste included: `padding` rows filled up tiles and served nobody."""
+    """Everything that was computed, waste included: `padding` rows filled up tiles and served nobody, `probed` rows
+    were looked at to find the tiles that agree."""
 
     forwards: int = 0
     backwards: int = 0
     judged: int = 0
     padding: int = 0
+    probed: int = 0
 
 
 def margin(logits: Logits, labels: Labels, targets: Labels) -> Float[Tensor, " b"]:
@@ -116,6 +118,7 @@ class Oracle:
 
     def _steepness(self, images: Images) -> Images:
         """Gradients of the margin between each image's two best classes: any objective sends these bits through."""
+        self.ledger.probed += 2 * len(images)
         none = torch.full((len(images),), -1, device=images.device)
         labels = self._forward(images).argmax(dim=1)
         return self._gradient(Query(images, "gradient", margin), labels, none)[1]

@@ -130,7 +130,7 @@ def test_the_ledger_counts_every_row_that_the_proposer_saw(scene, name, threat):
     counter = Counting(asked.proposer)
     object.__setattr__(asked, "proposer", counter)
     verdicts = run(attack(name, threat), asked, images, labels, threat)
-    assert sum(counter.seen) == asked.ledger.forwards + asked.ledger.padding
+    assert sum(counter.seen) == asked.ledger.forwards + asked.ledger.padding + asked.ledger.probed
     assert asked.ledger.forwards == verdicts["forwards"].sum()
     assert verdicts["backwards"].sum() <= asked.ledger.backwards
     assert set(counter.seen) <= {8, 16, 32, 64}
