@@ -14,7 +14,7 @@ _HOMES = {
     "InputError": "errors",
     "Fact": "facts",
     "load_data": "data:load",
-    "load_model": "models._load",
+    "load_model": "loading",
     "load_facts": "facts:load",
     "build": "variants",
     "save": "variants",
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from bantamweight.facts import Fact
     from bantamweight.facts import load as load_facts
     from bantamweight.listing import described as list_parts
-    from bantamweight.models._load import load_model
+    from bantamweight.loading import load_model
     from bantamweight.models._profile import profile
     from bantamweight.recipes.attack import attack
     from bantamweight.recipes.evaluate import evaluate

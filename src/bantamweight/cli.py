@@ -223,7 +223,7 @@ def clean(
 def _model(
     model: str, weights: Path | None, classes: int | None, size: int | None, channels: int | None, trust: bool
 ) -> Variant:
-    from bantamweight.models._load import load_model
+    from bantamweight.loading import load_model
 
     return load_model(model, trust=trust, weights=weights, classes=classes, size=size, channels=channels)
 

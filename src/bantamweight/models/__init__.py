@@ -1,4 +1,4 @@
-"""Architectures, one family per file; how a model is loaded, measured and folded.
+"""Architectures, one family per file; how a program is read, and how any model is measured and folded.
 
 Every net takes images in [0, 1] of `size` x `size` pixels (at least 8) with any number of channels and classes, and
 normalises them itself. A name in a study or on the command line is a function of this room.
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bantamweight.models._fold import folded
-    from bantamweight.models._load import load_model, untrained
     from bantamweight.models._profile import Layer, Profile, profile
     from bantamweight.models._program import Program, read_program
     from bantamweight.models._weights import read_weights
@@ -24,11 +23,9 @@ _HOMES = {
     "Profile": "_profile",
     "Program": "_program",
     "folded": "_fold",
-    "load_model": "_load",
     "profile": "_profile",
     "read_program": "_program",
     "read_weights": "_weights",
-    "untrained": "_load",
 }
 
 __all__ = [
@@ -37,11 +34,9 @@ __all__ = [
     "Profile",
     "Program",
     "folded",
-    "load_model",
     "profile",
     "read_program",
     "read_weights",
-    "untrained",
 ]
 
 

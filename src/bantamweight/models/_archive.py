@@ -11,7 +11,7 @@ import json
 import math
 import re
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -42,6 +42,11 @@ _ASSERTIONS = (
     "torch.ops.aten._assert_scalar", "torch.ops.aten._assert_async", "torch.ops.aten._assert_tensor_metadata",
     "torch.ops.aten.sym_constrain_range",
 )  # fmt: skip
+# Arithmetic on sizes as SymPy writes it. We never evaluate an expression; one that says more is an attack.
+_ARITHMETIC = re.compile(
+    r"(?:\b(?:[A-Z][A-Za-z]*|positive|negative|nonnegative|nonzero|integer|real|finite|precision|[a-z]+\d+|\d+e?)\b"
+    r"|[\s'=,.()+*/%<>!&|~-])*"
+)
 T = TypeVar("T")
 
 
@@ -54,6 +59,9 @@ def read_archive(path: Path) -> tuple[Plan, dict[str, Tensor]]:
     said = _json(archive, members["model"], name)
     if not isinstance(said, dict) or _at(said, "schema_version", "major") != 8:
         raise InputError(f"{name!r} does not follow the schema of torch 2.9 to 2.13; export it again with one of these")
+    for text in _expressions(said):
+        if not isinstance(text, str) or len(text) > 2000 or not _ARITHMETIC.fullmatch(text):
+            raise InputError(f"{name!r} holds the expression {str(text)[:60]!r}, which is no size; don't trust it")
     stored = _stored(archive, members, name)
     plan = _readable(name, lambda: _plan(said, stored))
     return plan, _readable(name, lambda: _tensors(archive, plan, stored, name))
@@ -125,6 +133,19 @@ def _at(said: Any, *keys: str) -> Any:
     for key in keys:
         said = said.get(key) if isinstance(said, dict) else None
     return said
+
+
+def _expressions(said: Any) -> Iterator[Any]:
+    """Every symbolic expression in the program, wherever it stands."""
+    waiting = [said]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, dict):
+            if "expr_str" in item:
+                yield item["expr_str"]
+            waiting += item.values()
+        elif isinstance(item, list):
+            waiting += item
 
 
 def _only(union: Mapping[str, Any]) -> tuple[str, Any]:

@@ -33,13 +33,16 @@ def lift(plan: Plan, steps: tuple[Step, ...], dimensions: Mapping[str, int]) -> 
     lifted: list[Step] = []
     for index, step in enumerate(steps):
         rule = _RULES.get(step.op)
-        found = rule(plan, _bound(step), dimensions, readers, index) if rule else None
+        # What a layer returns is the first result; an operation whose others are read stays an operation.
+        alone = not any(readers[name] for name in step.outs[1:])
+        found = rule(plan, _bound(step), dimensions, readers, index) if rule and alone else None
         if found is None or found[0] in layers:
             lifted.append(step)
             continue
         name, layer, image = found
         layers[name] = layer
-        lifted.append(replace(step, call=None, module=name, args=(_bound(step)[image],), kwargs={}))
+        out = step.outs[0]
+        lifted.append(replace(step, call=None, module=name, out=out, args=(_bound(step)[image],), kwargs={}))
     return lifted, layers
 
 
@@ -112,7 +115,7 @@ def _linear(plan: Plan, bound: Bound, _: Mapping[str, int], readers: Counter[str
 
 
 def _batch_norm(plan: Plan, bound: Bound, dims: Mapping[str, int], readers: Counter[str], _: int) -> Lifted | None:
-    if bound["training"]:
+    if bound.get("training"):
         raise InputError("the program was exported in training mode; call model.eval() before torch.export.export")
     wanted = {name: name for name in ("weight", "bias", "running_mean", "running_var")}
     name = _owner(plan, bound, wanted, readers)
@@ -137,5 +140,6 @@ _RULES: dict[str, Callable[[Plan, Bound, Mapping[str, int], Counter[str], int], 
     "aten.convolution.default": _convolution,
     "aten.linear.default": _linear,
     "aten.batch_norm.default": _batch_norm,
+    "aten._native_batch_norm_legit_no_training.default": _batch_norm,
     "aten.dropout.default": _dropout,
 }

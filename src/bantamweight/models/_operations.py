@@ -35,7 +35,7 @@ pixel_unshuffle channel_shuffle native_channel_shuffle unfold im2col upsample_ne
 upsample_bicubic2d grid_sampler_2d masked_fill tril triu contiguous clone alias detach lift_fresh_copy to
 _to_copy type_as dropout dropout_ feature_dropout alpha_dropout zeros ones full arange linspace eye
 scalar_tensor zeros_like ones_like full_like new_zeros new_ones new_full copy_ fill_ masked_fill_ zero_
-sym_size sym_numel
+slice_scatter select_scatter copy sym_size sym_numel
 """
 _ALLOWED = frozenset(_ATEN.split())
 _OPERATORS = "add sub mul floordiv truediv mod neg eq ne lt le gt ge and_ or_ not_ getitem"

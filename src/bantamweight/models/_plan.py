@@ -169,6 +169,9 @@ def steps_of(plan: Plan) -> tuple[Step, ...]:
         plain = call.op in PLAIN
         if plain and not all(isinstance(value, Ref | int | float) for value in inputs.values()):
             raise InputError(f"expected numbers for {call.op} in the program, got something else; export it again")
+        if not plain and _makes_tensors(found):
+            # Where the images are: never storage while trying, and no mix of devices later.
+            inputs["device"] = Ref(DEVICE)
         step = Step(call.op, call.out, found, tuple(inputs.values()) if plain else (), {} if plain else inputs)
         if known & set(step.outs) - {""} or len(set(step.outs)) < len(step.outs) - step.outs.count(""):
             raise InputError(f"the program computes {step.outs[0]!r} twice; export it again")
@@ -177,6 +180,12 @@ def steps_of(plan: Plan) -> tuple[Step, ...]:
     if plan.answer not in known:
         raise InputError(f"the program returns {plan.answer!r}, which it never computes; export it again")
     return _in_reach(_reshaping(steps))
+
+
+def _makes_tensors(call: Callable[..., Any]) -> bool:
+    """Whether an operation takes a device and no tensor that would say one."""
+    taken = {argument.name for argument in call._schema.arguments}  # type: ignore[attr-defined]
+    return "device" in taken and "self" not in taken
 
 
 def _reshaping(steps: list[Step]) -> list[Step]:

@@ -86,6 +86,6 @@ def evaluate(
 
 
 def _loaded(model: str | Path, trust: bool, settings: dict[str, Any]) -> Variant:
-    from bantamweight.models._load import load_model
+    from bantamweight.loading import load_model
 
     return load_model(str(model), trust=trust, **settings)
