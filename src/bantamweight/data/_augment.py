@@ -7,7 +7,7 @@ crops move whole pixels; neighbouring rotations, affine maps and resized crops a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -25,6 +25,9 @@ from bantamweight.types import Float, Images, Int64
 __all__ = ["OPS", "Op", "affine", "augment", "augmentations", "crop", "flip", "jitter", "resized_crop", "rotation"]
 
 Fill = Literal["zeros", "border", "reflection"]
+
+_TILE = 256
+"""Images worked on together, so that their temporaries (3 MB at 3 x 32 x 32) stay in the processor's cache."""
 
 
 class Maps(NamedTuple):
@@ -204,26 +207,30 @@ def augment(
     Row i depends on its own pixels, `seed`, `epoch` and `index[i]` only, bitwise, so batches may be cut anyhow.
     Raises InputError as `augmentations` does.
     """
-    result, pending = images, None
-    height, width = images.shape[2:]
+    known = augmentations(ops)
+    result = torch.empty_like(images)
+    for start in range(0, len(images), _TILE):
+        rows = slice(start, start + _TILE)
+        keys = index[rows].to(images.device)
+        draws = [uniform(keys, (op.draws,), "augment", seed, epoch, place, op.name) for place, op in enumerate(known)]
+        result[rows] = _changed(images[rows], known, draws)
+    return result
+
+
+def _changed(images: Images, ops: Sequence[Op], draws: Sequence[Tensor]) -> Images:
+    """Every op in turn, with maps held back while the next op is a map too."""
+    pending: Maps | None = None
     fill: Fill = "zeros"
-    keys = index.to(images.device)
-    for place, op in enumerate(augmentations(ops)):
-        draws = uniform(keys, (op.draws,), "augment", seed, epoch, place, op.name)
-        if op.warp is not None:
-            maps = op.warp(draws.to(torch.float64), height, width)
-            if pending is not None and op.fill == fill:
-                pending = _after(pending, maps)
-                continue
-            result = result if pending is None else _resample(result, pending, fill)
-            pending, fill = maps, op.fill
-        else:
-            result = result if pending is None else _resample(result, pending, fill)
-            pending = None
-            assert op.apply is not None
-            result = op.apply(result, draws)
-    result = result if pending is None else _resample(result, pending, fill)
-    return result.clone() if result is images else result
+    height, width = images.shape[2:]
+    for op, drawn in zip(ops, draws, strict=True):
+        maps = None if op.warp is None else op.warp(drawn.to(torch.float64), height, width)
+        if pending is not None and maps is not None and op.fill == fill:
+            pending = _after(pending, maps)
+            continue
+        images = images if pending is None else _resample(images, pending, fill)
+        pending, fill = maps, op.fill
+        images = images if op.apply is None else op.apply(images, drawn)
+    return images if pending is None else _resample(images, pending, fill)
 
 
 def _after(first: Maps, then: Maps) -> Maps:

@@ -61,8 +61,6 @@ def _turned(images: Images, turn: Float[Tensor, "b 1 1 1"]) -> Images:
         (green - blue) / safe,
         torch.where(value == green, (blue - red) / safe + 2.0, (red - green) / safe + 4.0),
     )
-    hue = hue + turn * 6.0
-    sixths = torch.tensor([5.0, 3.0, 1.0], device=images.device)[None, :, None, None]
-    place = hue + sixths
-    place = place - torch.floor(place / 6.0) * 6.0
-    return value - chroma * torch.minimum(place, 4.0 - place).clamp_(0.0, 1.0)
+    place = hue + turn * 6.0 + torch.tensor([5.0, 3.0, 1.0], device=images.device)[None, :, None, None]
+    place = place.sub_((place / 6.0).floor_().mul_(6.0))
+    return torch.minimum(place, 4.0 - place).clamp_(0.0, 1.0).mul_(chroma).neg_().add_(value)

@@ -3,7 +3,8 @@
 dHash (Krawetz, "Kind of like that", 2013): grey, reduced to 9 x 8, one bit per pair of neighbours, 64 in all. Pairs
 within a small Hamming distance are candidates; a pair counts when the reduced images also correlate, since plain
 pictures (sky, paper) share a hash without being the same. With the limits below, all of the 64 best pairs of CIFAR-10's
-train and test were twins when looked at (recoloured ones among them), and the digits have none.
+train and test were twins when looked at (recoloured ones among them); the digits have two pairs, a 1 and a 1 each that
+are hard to tell apart.
 """
 
 from __future__ import annotations
