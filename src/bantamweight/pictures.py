@@ -149,7 +149,7 @@ def legend(*, signed: bool, width: int = 128, height: int = 12) -> Picture:
     return np.repeat(_colour(ramp[None], signed), height, axis=0)
 
 
-def fit(drawn: Picture, cell: tuple[int, int]) -> Picture:
+def fit(drawn: Picture, cell: tuple[int, int]) -> UInt8[np.ndarray, "p q 3"]:
     """The picture inside a cell `(height, width)`, proportions kept, grey around it.
 
     Small pictures grow by a whole number, pixel by pixel, so a pixel stays a pixel; large ones are resampled.

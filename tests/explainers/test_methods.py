@@ -44,12 +44,12 @@ def unit(maps: Tensor) -> Tensor:
 def test_gradient_is_captums_saliency(name: str) -> None:
     net, images = seeded(name), some()
     classes = torch.arange(8) % 10
-    ours = explain(gradient(), net, images, classes).maps
+    ours = explain(gradient(), net, images, classes, batch=8).maps
     theirs = Saliency(net).attribute(images.clone().requires_grad_(), target=classes, abs=False)
     torch.testing.assert_close(unit(ours.abs()), unit(theirs.abs().amax(dim=1)), rtol=0, atol=1e-4)
     winner = theirs.abs().argmax(dim=1, keepdim=True)
     torch.testing.assert_close(unit(ours), unit(theirs.gather(1, winner)[:, 0]), rtol=0, atol=1e-4)
-    added = explain(gradient(channels="sum"), net, images, classes).maps
+    added = explain(gradient(channels="sum"), net, images, classes, batch=8).maps
     torch.testing.assert_close(unit(added), unit(theirs.sum(dim=1)), rtol=0, atol=1e-4)
 
 
@@ -57,7 +57,7 @@ def test_gradient_is_captums_saliency(name: str) -> None:
 def test_grad_cam_is_captums(name: str) -> None:
     net, images = seeded(name), some()
     classes = torch.arange(8) % 10
-    ours = explain(grad_cam(), net, images, classes)
+    ours = explain(grad_cam(), net, images, classes, batch=8)
     assert ours.layer == LAYERS[name]
     peer = LayerGradCam(net, net.get_submodule(LAYERS[name]))
     theirs = peer.attribute(images, target=classes, relu_attributions=True).detach()

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bantamweight.errors import InputError
-from bantamweight.explainers._layers import Kind, Undefined, at_rest, check_layer, find_layer, watch
-from bantamweight.predict import TILES, tile_of
+from bantamweight.explainers._layers import Kind, Undefined, at_rest, find_layer, watch
+from bantamweight.predict import TILE
 from bantamweight.types import Bool, Float, Images, Int, Logits
 
 __all__ = ["Attributions", "Explainer", "Heat", "Pair", "Undefined", "cam", "explain", "input_gradient", "pair"]
@@ -26,6 +26,7 @@ __all__ = ["Attributions", "Explainer", "Heat", "Pair", "Undefined", "cam", "exp
 Classes = Int[Tensor, "b k"]
 Maps = Float[Tensor, "b k h w"]
 
+_LEAST = 8  # the smallest tile; below it oneDNN takes other kernels for every net
 _FLAT = 1e-6  # bilinear resizing of a constant map leaves ripples of 1e-7 of its value
 
 
@@ -98,10 +99,11 @@ def explain(
 ) -> Attributions:
     """Maps of the given classes for every image; for comparing variants, or an image before and after attack.
 
-    `classes` is `(b,)` or `(b, k)`; None explains each image's predicted class. `batch` bounds memory and changes
-    no number beyond rounding: batches are padded to a few sizes. With `strict` a method that is not defined for
-    this network is an InputError; otherwise the result says so. The module, its mode, its parameters'
-    `requires_grad` and the images are as they were on return, also on a raise. Maps are float32 on the CPU.
+    `classes` is `(b,)` or `(b, k)`; None explains each image's predicted class. Every forward has 64 rows, filled
+    up if need be, so maps don't depend on the number or order of the images; a smaller `batch` (rounded up to a
+    multiple of 8) bounds memory, and may change the last bits. With `strict` a method that is not defined for this
+    network is an InputError; otherwise the result says so. The module, its mode, its parameters' `requires_grad`
+    and the images are as they were on return, also on a raise. Maps are float32 on the CPU.
 
     Raises InputError for images outside [0, 1], a number of classes that differs from the number of images, or a
     class that is not there.
@@ -119,7 +121,7 @@ def explain(
     single = asked is None or asked.ndim == 1
     try:
         with torch.inference_mode(False), at_rest(module):
-            layer = explainer.locate(module, _on_device(_padded(images[:1]), module))
+            layer = explainer.locate(module, _on_device(_padded(images[:1], _LEAST), module))
             heat, columns = _tiles(explainer, module, images, columns, layer, batch)
         _check_finite(heat)
     except Undefined as reason:
@@ -139,14 +141,15 @@ def _tiles(
     """The explainer over padded batches, joined; classes are filled in where none were given."""
     heats: list[Heat] = []
     chosen: list[Tensor] = []
-    for start in range(0, len(images), batch):
-        rows = min(batch, len(images) - start)
-        tile = _on_device(_padded(images[start : start + rows]), module)
+    size = min(-(-batch // _LEAST) * _LEAST, TILE)
+    for start in range(0, len(images), size):
+        rows = min(size, len(images) - start)
+        tile = _on_device(_padded(images[start : start + rows], size), module)
         if classes is None:
             with torch.no_grad():
                 columns = _logits(module(tile.clone())).argmax(dim=1, keepdim=True)
         else:
-            columns = _padded(classes[start : start + rows]).to(tile.device)
+            columns = _padded(classes[start : start + rows], size).to(tile.device)
         maps, coarse = explainer.explain(module, tile, columns, layer)
         heats.append(Heat(_home(maps, rows), None if coarse is None else _home(coarse, rows)))
         chosen.append(columns[:rows].cpu())
@@ -155,10 +158,9 @@ def _tiles(
     return joined, torch.cat(chosen)
 
 
-def _padded(rows: Tensor) -> Tensor:
-    """The rows, the last one repeated until they fill a tile (beyond the largest: a multiple of the smallest)."""
-    missing = max(tile_of(len(rows)) - len(rows), -len(rows) % TILES[0])
-    return torch.cat([rows, rows[-1:].expand(missing, *rows.shape[1:])]) if missing else rows
+def _padded(rows: Tensor, size: int) -> Tensor:
+    """`size` rows: the last one repeated."""
+    return torch.cat([rows, rows[-1:].expand(size - len(rows), *rows.shape[1:])])
 
 
 def _home(rows: Tensor, count: int) -> Tensor:
@@ -243,7 +245,10 @@ def _per_class(scores: Tensor, leaf: Tensor) -> Float[Tensor, "b k ..."]:
     if not scores.requires_grad:
         raise Undefined("no gradient reaches the class scores (they don't depend on it, or the model detaches them)")
     last = scores.shape[1] - 1
-    gradients = [torch.autograd.grad(scores[:, at].sum(), leaf, retain_graph=at < last)[0] for at in range(last + 1)]
+    gradients = [
+        torch.autograd.grad(scores[:, at].sum(), leaf, retain_graph=at < last, materialize_grads=True)[0]
+        for at in range(last + 1)
+    ]
     return torch.stack(gradients, dim=1)
 
 
@@ -272,13 +277,14 @@ def pair(module: nn.Module, images: Images, classes: Classes, layer: str) -> Pai
 
     with at_rest(module), torch.enable_grad(), watch(module, visit):
         logits = _logits(module(images.detach().clone()))
-        if not leaves:
-            raise InputError(f"expected layer {layer!r} to run and return one tensor; it did not")
-        if leaves[0].ndim != 4:
-            raise InputError(
-                f"expected layer {layer!r} to give (b, channels, h, w), got {tuple(leaves[0].shape)}; "
-                "choose a layer before the image is flattened"
-            )
+    if not leaves:
+        raise InputError(f"expected layer {layer!r} to run and return one tensor; it did not")
+    if leaves[0].ndim != 4:
+        raise InputError(
+            f"expected layer {layer!r} to give (b, channels, h, w), got {tuple(leaves[0].shape)}; "
+            "choose a layer before the image is flattened"
+        )
+    with torch.enable_grad():
         gradients = _per_class(_scores(logits, classes), leaves[0])
     return Pair(logits.detach(), leaves[0].detach(), gradients)
 
@@ -293,7 +299,7 @@ def cam(
     """
 
     def locate(module: nn.Module, images: Tensor) -> str:
-        return find_layer(module, images) if layer is None else check_layer(module, layer)
+        return find_layer(module, images, layer)
 
     def cam_explain(module: nn.Module, images: Tensor, classes: Tensor, at: str | None) -> Heat:
         found = pair(module, images, classes, at or locate(module, images))

@@ -1,7 +1,7 @@
 """Where in a network a map can be read: watching layers, finding the last convolution block, leaving no trace.
 
-A layer is a submodule by its name (`layer3.1`), or, inside an exported program, whose convolutions are operators
-and not modules, a node of the graph by its name (`relu_6`).
+A layer is a submodule by its name (`layer3.1`), or, where a block's last step is a function and no module (an exported
+program, a `forward` that adds and rectifies by itself), that function with its count in the forward (`relu#19`).
 """
 
 from __future__ import annotations
@@ -13,19 +13,27 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from bantamweight.errors import InputError, near
 from bantamweight.types import Images
 
-__all__ = ["Undefined", "at_rest", "check_layer", "find_layer", "layer_names", "watch"]
+__all__ = ["Undefined", "at_rest", "find_layer", "watch"]
 
-Kind = Literal["convolution", "pool", "other"]
+Kind = Literal["convolution", "inert", "other"]
 Visit = Callable[[str, Kind, Tensor], Tensor]
 """Receives a layer's name, kind and output while the network runs; what it returns takes the output's place."""
 
-_NO_CONVOLUTION = "no convolution: the model has no layer that keeps the image's positions"
 _CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
+_INERT = ("pool", "dropout", "identity")
+_NORMS = "batch_norm group_norm instance_norm layer_norm"
+_ACTIVATIONS = (
+    "relu relu6 hardtanh clamp clamp_min leaky_relu prelu elu celu selu silu gelu mish hardswish softplus tanh"
+)
+_SUMS = "add iadd mul imul"
+_BLOCK_FUNCTIONS = frozenset(f"{_NORMS} {_ACTIVATIONS} {_SUMS}".split())
+"""Functions that a convolution block may end with. Others (a power before pooling, a copy) are none of its output."""
 
 
 class Undefined(InputError):
@@ -53,49 +61,28 @@ def at_rest(module: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(required)
 
 
-def _kind_of_module(part: nn.Module) -> Kind:
+def _kind(part: nn.Module) -> Kind:
     if isinstance(part, _CONVOLUTIONS):
         return "convolution"
-    return "pool" if "pool" in type(part).__name__.lower() else "other"
+    return "inert" if any(word in type(part).__name__.lower() for word in _INERT) else "other"
 
 
-def _kind_of_node(node: fx.Node) -> Kind:
-    name = str(node.target).lower()
-    if "conv" in name:
-        return "convolution"
-    return "pool" if "pool" in name else "other"
+class _Functions(TorchFunctionMode):
+    """Shows every convolution, norm, activation and sum that is called as a function, in a module or not."""
 
+    def __init__(self, visit: Visit) -> None:
+        super().__init__()
+        self._visit, self._calls = visit, Counter[str]()
 
-def _programs(module: nn.Module) -> dict[str, fx.GraphModule]:
-    """The graphs inside a network whose convolutions are operators, by the name of the submodule that holds them."""
-    return {
-        name: part
-        for name, part in module.named_modules()
-        if isinstance(part, fx.GraphModule) and any(_watchable(node) for node in part.graph.nodes)
-    }
-
-
-def _watchable(node: fx.Node) -> bool:
-    """An operator of an exported graph; a traced graph's `call_module` nodes are watched as submodules."""
-    return node.op == "call_function" and isinstance(node.target, torch._ops.OpOverload)
-
-
-def _node_name(prefix: str, node: fx.Node) -> str:
-    return f"{prefix}.{node.name}" if prefix else node.name
-
-
-class _Watched(fx.Interpreter):
-    """Runs an exported graph node by node and shows every tensor that an operator makes."""
-
-    def __init__(self, graph: fx.GraphModule, prefix: str, visit: Visit) -> None:
-        super().__init__(graph, garbage_collect_values=True)
-        self._prefix, self._visit = prefix, visit
-
-    def run_node(self, n: fx.Node) -> Any:
-        result = super().run_node(n)
-        if _watchable(n) and isinstance(result, Tensor):
-            return self._visit(_node_name(self._prefix, n), _kind_of_node(n), result)
-        return result
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        name = getattr(func, "__name__", "").split(".")[0].strip("_")
+        if not isinstance(result, Tensor) or result.ndim != 4:
+            return result
+        if "conv" not in name and name not in _BLOCK_FUNCTIONS:
+            return result
+        self._calls[name] += 1
+        return self._visit(f"{name}#{self._calls[name]}", "convolution" if "conv" in name else "other", result)
 
 
 @contextmanager
@@ -105,14 +92,11 @@ def watch(module: nn.Module, visit: Visit) -> Iterator[None]:
     Nothing of it stays in the module afterwards, also when the block raises.
     """
     with ExitStack() as stack:
-        for name, part in module.named_modules():
+        for name, part in module.named_modules(remove_duplicate=False):
             if name:
-                handle = part.register_forward_hook(_hook(name, _kind_of_module(part), visit))
+                handle = part.register_forward_hook(_hook(name, _kind(part), visit))
                 stack.callback(handle.remove)
-        for name, graph in _programs(module).items():
-            # An instance attribute hides the compiled forward for the time of the block; its class keeps it.
-            object.__setattr__(graph, "forward", _Watched(graph, name, visit).run)
-            stack.callback(object.__delattr__, graph, "forward")
+        stack.enter_context(_Functions(visit))
         yield
 
 
@@ -121,34 +105,6 @@ def _hook(name: str, kind: Kind, visit: Visit) -> Callable[[nn.Module, Any, Any]
         return visit(name, kind, output) if isinstance(output, Tensor) else None
 
     return seen
-
-
-def layer_names(module: nn.Module) -> list[str]:
-    """Every name that `layer` may take: submodules, and the operators of exported programs."""
-    names = [name for name, _ in module.named_modules() if name]
-    for prefix, graph in _programs(module).items():
-        names += [_node_name(prefix, node) for node in graph.graph.nodes if _watchable(node)]
-    return names
-
-
-def check_layer(module: nn.Module, layer: str) -> str:
-    """The name itself if the module has such a layer, else an InputError with a near match.
-
-    A net without any convolution is Undefined, not mistyped: a study names one layer for several nets.
-    """
-    known = layer_names(module)
-    if layer not in known and not _has_convolution(module):
-        raise Undefined(_NO_CONVOLUTION)
-    if layer not in known:
-        raise InputError(f"expected layer to name a part of the model, got {layer!r}{near(layer, known)}")
-    return layer
-
-
-def _has_convolution(module: nn.Module) -> bool:
-    nodes = (node for graph in _programs(module).values() for node in graph.graph.nodes if _watchable(node))
-    return any(_kind_of_module(part) == "convolution" for part in module.modules()) or any(
-        _kind_of_node(node) == "convolution" for node in nodes
-    )
 
 
 @dataclass(frozen=True)
@@ -168,12 +124,12 @@ class _Seen:
 
 
 @torch.no_grad()
-def find_layer(module: nn.Module, images: Images) -> str:
-    """The last convolution block's output that still has more than one position.
+def find_layer(module: nn.Module, images: Images, layer: str | None = None) -> str:
+    """The layer of that name or, without one, the last convolution block's output with more than one position.
 
-    That is the last convolution with a spatial output, followed through batch norm, activation and residual sum
-    as long as they are layers of their own (a function inside `forward` counts to the block that calls it), and
-    not through pooling. Raises Undefined, with the reason, for a network without such a layer.
+    That is the last convolution with a spatial output, followed through norm, activation and residual sum, and not
+    through pooling. Raises Undefined, with the reason, for a network that has no such layer, and InputError, with a
+    near match, for a name that it has not.
     """
     seen: list[_Seen] = []
 
@@ -183,28 +139,31 @@ def find_layer(module: nn.Module, images: Images) -> str:
 
     with at_rest(module), watch(module, visit):
         module(images.clone())
+    if layer is not None:
+        known = [
+            *(name for name, _ in module.named_modules(remove_duplicate=False) if name),
+            *(one.name for one in seen),
+        ]
+        if layer in known:
+            return layer
     convolutions = [at for at, one in enumerate(seen) if one.kind == "convolution"]
-    if not convolutions:
-        raise Undefined(_NO_CONVOLUTION)
+    if not convolutions:  # a study names one layer for several nets, so a net without any is not a typing error
+        raise Undefined("no convolution: the model has no layer that keeps the image's positions")
+    if layer is not None:
+        raise InputError(f"expected layer to name a part of the model, got {layer!r}{near(layer, known)}")
     spatial = [at for at in convolutions if seen[at].spatial]
     if not spatial:
-        raise Undefined(
-            f"no convolution of the model has an output larger than 1x1 at this input size ({_size(images)})"
-        )
+        size = f"{images.shape[2]}x{images.shape[3]}"
+        raise Undefined(f"no convolution of the model has an output larger than 1x1 at this input size ({size})")
     last = seen[spatial[-1]]
-    block = [one for one in seen[spatial[-1] :] if one.kind != "pool" and one.output.shape == last.output.shape]
+    block = [one for one in seen[spatial[-1] :] if one.kind != "inert" and one.output.shape == last.output.shape]
     runs = Counter(one.name for one in seen)
-    return _innermost(block, {name for name, times in runs.items() if times > 1}).name
+    return _named(block, {name for name, times in runs.items() if times > 1})
 
 
-def _innermost(block: list[_Seen], shared: set[str]) -> _Seen:
-    """The last output of the block, named by the smallest part that makes it and nothing else in this forward."""
-    chosen = block[-1]
-    for one in reversed(block):
-        if one.same_values_as(chosen) and one.name.startswith(f"{chosen.name}.") and one.name not in shared:
-            chosen = one
-    return chosen
-
-
-def _size(images: Images) -> str:
-    return f"{images.shape[2]}x{images.shape[3]}"
+def _named(block: list[_Seen], shared: set[str]) -> str:
+    """The last output of the block, by the smallest module that makes it and runs once, or else by its function."""
+    same = [one.name for one in block if one.same_values_as(block[-1]) and one.name not in shared]
+    modules = [name for name in same if "#" not in name]
+    inner = [name for name in modules if not any(other.startswith(f"{name}.") for other in modules)]
+    return (inner or same or [block[-1].name])[0]
