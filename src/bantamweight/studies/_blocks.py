@@ -210,14 +210,13 @@ class Sensitivity(_Block):
 
 
 class MinimumEps(_Block):
-    """The smallest eps that breaks each image, and the median of them."""
+    """The smallest eps that breaks each image, up to the threat's, and the median of them."""
 
     use: Literal["minimum_eps"]
     variants: Selector = ALL
     attack: Attack
-    norm: str = "linf"
-    most: Annotated[Number, Field(gt=0)] = 0.5
-    target: str = NO_TARGET
+    threat: Threat
+    rounds: Annotated[int, Field(ge=1, le=24, strict=True)] = 8
     n: Count = 128
     split: str | None = None
     seeds: Seeds = (0,)

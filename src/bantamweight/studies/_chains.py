@@ -34,11 +34,13 @@ def train(planner: Planner) -> None:
         for seed in block.seeds:
             name = title_of(block) + (f"@{seed}" if len(block.seeds) > 1 else "")
             if block.load is not None:
-                key = planner.add("load", {}, {"model": _content(Path(block.load))}, path=block.load, variant=name)
+                key = planner.add(
+                    "load", {}, {"model": _content(Path(block.load))}, {"path": block.load, "variant": name}
+                )
             else:
                 spec, part = _model(planner, block, f"train.{index}")
                 given = {"model": spec, "recipe": recipe_of(block, trust=planner.trust), "seed": seed}
-                key = planner.add("train", given, parts=(part,), variant=name, seed=seed)
+                key = planner.add("train", given, labels={"variant": name, "seed": seed}, parts=(part,))
             planner.grow(_variety(planner, name, key, seed=seed))
 
 
@@ -95,7 +97,7 @@ def compress(planner: Planner) -> None:
                     given = {"criterion": criterion, "sparsity": sparsity, "allocate": block.allocate}
                     title = f"{criterion}-per_layer" if block.allocate == "per_layer" else str(criterion)
                     name = f"{parent.name}/{title}-{sparsity:g}"
-                    key = planner.add("compress", given, {"variant": parent.key}, data=False, variant=name)
+                    key = planner.add("compress", given, {"variant": parent.key}, {"variant": name}, data=False)
                     columns = {"criterion": title, "sparsity": sparsity, "seed": parent.seed}
                     planner.grow(_variety(planner, name, key, parent=parent.name, **columns))
                     if block.finetune is not None:
@@ -106,13 +108,8 @@ def _tune(planner: Planner, name: str, block: Finetune, columns: dict[str, Any])
     for seed in block.seeds:
         tuned = f"{name}/tuned" + (f"@{seed}" if len(block.seeds) > 1 else "")
         inputs = {"variant": planner.variants[name].key}
-        key = planner.add(
-            "finetune",
-            {"recipe": recipe_of(block, trust=planner.trust), "seed": seed},
-            inputs,
-            variant=tuned,
-            seed=seed,
-        )
+        given = {"recipe": recipe_of(block, trust=planner.trust), "asked": columns["sparsity"], "seed": seed}
+        key = planner.add("finetune", given, inputs, {"variant": tuned, "seed": seed})
         planner.grow(_variety(planner, tuned, key, parent=name, tuned=True, **columns))
 
 
@@ -130,7 +127,8 @@ def _splits(planner: Planner, *, dense: bool) -> list[str]:
 
 
 def _evaluated(planner: Planner, variety: Variety, split: str) -> str:
-    return planner.add("evaluate", {"split": split}, {"variant": variety.key}, variant=variety.name, split=split)
+    labels = {"variant": variety.name, "split": split}
+    return planner.add("evaluate", {"split": split}, {"variant": variety.key}, labels)
 
 
 def _cells(block: AttackBlock) -> Iterator[tuple[Part, Part, str, int]]:
@@ -162,7 +160,7 @@ def attack(planner: Planner) -> None:
                         inputs = {"attack": key, "variant": judge.key}
                         given = {"n": min(carried, planner.count(block.n, split)), "split": split}
                         names_ = {"variant": judge.name, "source": variety.name}
-                        planner.add("transfer", given, inputs, **labels, **names_)
+                        planner.add("transfer", given, inputs, {**labels, **names_})
 
 
 def _columns(use: Part, threat: Part, target: str, split: str, seed: int) -> dict[str, Any]:
@@ -185,7 +183,7 @@ def _attacked(
         "keep": max(block.keep, carried),
         "seed": seed,
     }
-    return planner.add("attack", given, {"variant": variety.key}, variant=variety.name, **_columns(*cell))
+    return planner.add("attack", given, {"variant": variety.key}, {"variant": variety.name, **_columns(*cell)})
 
 
 def explain(planner: Planner) -> None:
@@ -218,7 +216,7 @@ def _explained(planner: Planner, block: ExplainBlock, variety: Variety, split: s
     labels = {"variant": variety.name, "split": split}
     if block.attack is not None and block.threat is not None:
         labels |= _columns(block.attack, block.threat, block.target, split, planner.study.seed)
-    return planner.add("explain", given, inputs, **labels)
+    return planner.add("explain", given, inputs, labels)
 
 
 def measure(planner: Planner) -> None:
@@ -228,6 +226,7 @@ def measure(planner: Planner) -> None:
         chosen = planner.chosen(block.variants, where)
         if isinstance(block, Latency):
             given = {key: getattr(block, key) for key in ("runtimes", "batches", "runs", "warmups")}
+            given["split"] = planner.subject.evaluation
             planner.add("latency", given, {variety.name: variety.key for variety in chosen})
             continue
         for variety in chosen:
@@ -236,11 +235,11 @@ def measure(planner: Planner) -> None:
                 split = planner.split(block.split, where)
                 n = planner.count(block.n, split)
                 sensed = {"criterion": block.criterion, "sparsity": block.sparsity, "n": n, "split": split}
-                planner.add("sensitivity", sensed, inputs, variant=variety.name, split=split)
+                planner.add("sensitivity", sensed, inputs, {"variant": variety.name, "split": split})
             elif isinstance(block, MinimumEps):
                 _minimum(planner, block, variety, where)
             else:
-                planner.add("sizes", {}, inputs, variant=variety.name)
+                planner.add("sizes", {}, inputs, {"variant": variety.name}, data=False)
 
 
 def _minimum(planner: Planner, block: MinimumEps, variety: Variety, where: str) -> None:
@@ -248,13 +247,12 @@ def _minimum(planner: Planner, block: MinimumEps, variety: Variety, where: str) 
     for seed in block.seeds:
         given = {
             "attack": block.attack,
-            "norm": block.norm,
-            "most": block.most,
-            "target": planner.target(block.target, where),
+            "threat": block.threat,
+            "rounds": block.rounds,
             "split": split,
             "n": planner.count(block.n, split),
             "seed": seed,
         }
-        aimed = "" if block.target == NO_TARGET else block.target
-        labels = {"attack": str(block.attack), "threat": block.norm, "target": aimed, "split": split, "seed": seed}
-        planner.add("minimum_eps", given, {"variant": variety.key}, variant=variety.name, **labels)
+        norm = block.threat.make().norm.name
+        labels = {"attack": str(block.attack), "threat": norm, "split": split, "seed": seed}
+        planner.add("minimum_eps", given, {"variant": variety.key}, {"variant": variety.name, **labels})

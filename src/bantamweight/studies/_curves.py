@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bantamweight.facts import Fact, proportion
 
@@ -19,7 +19,7 @@ def training_facts(trained: Trained) -> list[Fact]:
     """Facts epoch_loss, epoch_accuracy, epoch_seconds (step = epoch), training_seconds, epochs, best_epoch."""
     facts = []
     for row in trained.history:
-        columns = {"split": row.split, "step": float(row.epoch)}
+        columns: dict[str, Any] = {"split": row.split, "step": float(row.epoch)}
         facts.append(Fact(metric="epoch_loss", kind="mean", value=row.loss, n=row.n, **columns))
         facts.append(proportion("epoch_accuracy", row.right, row.n, **columns))
         facts.append(_time("epoch_seconds", row.seconds, **columns))
@@ -31,8 +31,8 @@ def training_facts(trained: Trained) -> list[Fact]:
     return facts
 
 
-def _time(metric: str, seconds: float, **columns: str | float) -> Fact:
-    return Fact(metric=metric, kind="time", value=seconds, unit="s", origin="measured", **columns)  # type: ignore[arg-type]
+def _time(metric: str, seconds: float, **columns: Any) -> Fact:
+    return Fact(metric=metric, kind="time", value=seconds, unit="s", origin="measured", **columns)
 
 
 def write_history(trained: Trained, path: Path) -> None:

@@ -109,9 +109,9 @@ def judged(lines: Sequence[str], facts: Sequence[Fact]) -> list[dict[str, Any]]:
         try:
             (outcome,) = gates.evaluate([line], facts)
             number = getattr(outcome.fact, outcome.gate.field)
-            found.append({"text": line, "passed": outcome.passed, "value": number, "note": ""})
+            found.append({"gate": line, "passed": outcome.passed, "value": number, "note": ""})
         except InputError as error:
-            found.append({"text": line, "passed": None, "value": None, "note": str(error)})
+            found.append({"gate": line, "passed": None, "value": None, "note": str(error)})
     return found
 
 

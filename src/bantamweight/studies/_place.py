@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from bantamweight import rng
 from bantamweight.parts import configure
+from bantamweight.types import Int64
 
 if TYPE_CHECKING:
     from bantamweight.data import Data, Split
@@ -61,12 +64,12 @@ def split_of(place: Place, name: str) -> Split:
     return evaluation_split(place.data, name)[1]
 
 
-def draw(total: int, n: int, seed: int = 0) -> np.ndarray:
+def draw(total: int, n: int, seed: int = 0) -> Int64[Tensor, " n"]:
     """`n` of `total` row numbers, sorted; a smaller draw is part of every larger one.
 
     >>> set(draw(100, 10).tolist()) <= set(draw(100, 20).tolist())
     True
     """
     if n >= total:
-        return np.arange(total)
-    return np.sort(rng.generator(seed, "subset", total).permutation(total)[:n])
+        return torch.arange(total)
+    return torch.from_numpy(np.sort(rng.generator(seed, "subset", total).permutation(total)[:n]))

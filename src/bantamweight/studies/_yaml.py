@@ -101,6 +101,7 @@ class _Builder:
         if isinstance(node, yaml.SequenceNode):
             self._plain(node, "seq")
             return [self.build(child, (*path, index)) for index, child in enumerate(node.value)]
+        assert isinstance(node, yaml.ScalarNode)  # there is no fourth kind
         return self._scalar(node)
 
     def _plain(self, node: yaml.Node, kind: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import os
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -126,21 +125,19 @@ def _name(planned: Plan) -> str:
 def _perform(planned: Plan, store: Store, data: Data, progress: Callable[[Progress], None]) -> None:
     """Every job once. What another process is working on is left for later, and waited for at the end."""
     unique = {job.key: job for job in reversed(planned.jobs)}
-    waiting = deque(unique[key] for key in planned.keys)
-    total, wait = len(waiting), False
+    waiting = [unique[key] for key in planned.keys]
+    total, finished, wait = len(waiting), 0, False
     while waiting:
-        postponed: deque[Job] = deque()
+        postponed = []
         for job in waiting:
             ready = all(store.has(key) for key in job.inputs.values() if key in unique)
-            desk = _Desk(planned, store, data, progress, total - len(waiting) + 1, total)
+            desk = _Desk(planned, store, data, progress, finished + 1, total)
             try:
                 done = ready and desk.do(job, wait=wait)
             except Busy:
                 done = False
-            if done:
-                wait = False
-            else:
-                postponed.append(job)
+            finished, wait = finished + done, wait and not done
+            postponed += [] if done else [job]
         wait, waiting = len(postponed) == len(waiting), postponed
 
 
@@ -159,7 +156,7 @@ class _Desk:
         name, kept = _title(job), self.store.has(job.key)
         started = time.monotonic()
 
-        def tell(done: float, text: str) -> None:
+        def say(done: float, text: str = "") -> None:
             event = Progress(self.number, self.total, job.kind, name, done, text, kept, time.monotonic() - started)
             self.progress(event)
 
@@ -174,14 +171,14 @@ class _Desk:
                 threads=self.planned.threads,
                 trust=self.planned.trust,
                 path=str(job.labels.get("path", "")),
-                tell=tell,
+                tell=lambda done, text: say(min(done, 0.999), text),
             )
             function = getattr(importlib.import_module(f"{KINDS}.{job.kind}"), job.kind)
             fact_table.save(function(place, **job.settings), out / "facts.parquet")
 
-        tell(0.0, "")
+        say(0.0)
         self.store.perform(job.key, work, record={"kind": job.kind, **job.record}, wait=wait)
-        tell(1.0, "")
+        say(1.0)
         return True
 
 
@@ -201,7 +198,7 @@ def _finish(planned: Plan, store: Store, name: str) -> Run:
 
     gathered = [fact for job in planned.jobs for fact in _labelled(planned, store, job)]
     further = [_stamped(planned, fact, {}) for fact in derived(planned, store, gathered)]
-    found = tuple([*gathered, *further])
+    found = (*gathered, *further)
     gates = judged(planned.study.gates, found)
 
     def write(folder: Path) -> None:

@@ -7,16 +7,13 @@ name their classes; no model is made.
 from __future__ import annotations
 
 import fnmatch
-import os
-import platform
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bantamweight.errors import InputError, near
+from bantamweight.machine import describe
 from bantamweight.parts import Part, find
 from bantamweight.studies._blocks import NO_TARGET, Study
 from bantamweight.studies.store import job_key
@@ -119,14 +116,8 @@ def subject(data: Data) -> Subject:
 
 @cache
 def machine() -> str:
-    """This machine in words: processor, cores, memory, system. Timings on different machines are different facts."""
-    cores, model = os.cpu_count() or 1, platform.processor() or platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), model)
-    except OSError:
-        pass
-    return f"{model}, {cores} cores, {sys.platform}"
+    """This machine in words; timings on different machines are different facts."""
+    return str(describe())
 
 
 def select(patterns: tuple[str, ...], names: list[str], where: str) -> list[str]:
@@ -195,10 +186,10 @@ class Planner:
         kind: str,
         settings: Mapping[str, Any],
         inputs: Mapping[str, str] | None = None,
+        labels: Mapping[str, Any] | None = None,
         *,
         data: bool = True,
         parts: tuple[Part, ...] = (),
-        **labels: Any,
     ) -> str:
         """A job of a kind; returns its key. The same job asked for twice is one job."""
         module = f"{KINDS}.{kind}"
@@ -209,7 +200,7 @@ class Planner:
         contents = {**(inputs or {}), **({"data": self.subject.content} if data else {})}
         modules = (module, *_modules([settings, parts], self.trust))
         key, record = job_key(modules, f"{module}:{kind}", plain, contents, environment=environment)
-        job = Job(key, kind, plain, dict(inputs or {}), {k: v for k, v in labels.items() if v != ""}, record)
+        job = Job(key, kind, plain, dict(inputs or {}), {k: v for k, v in (labels or {}).items() if v != ""}, record)
         if not any(job.key == old.key and job.labels == old.labels for old in self.jobs):
             self.jobs.append(job)
         return key

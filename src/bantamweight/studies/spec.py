@@ -111,7 +111,7 @@ def _override(tree: Any, override: str, origins: dict[tuple[str | int, ...], str
     for step in steps[:-1]:
         tree, key = _descend(tree, step, said, path)
         path.append(key)
-    last = _index(tree, steps[-1], said, path) if isinstance(tree, list) else steps[-1]
+    last: Any = _index(tree, steps[-1], said, path) if isinstance(tree, list) else steps[-1]
     if not isinstance(tree, dict | list):
         raise InputError(f"{said}: {_dotted(path)} holds a single value, not settings")
     tree[last] = value

@@ -6,11 +6,11 @@ import time
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from safetensors.torch import save_file
+from torch import Tensor
 
 from bantamweight.attacks._core import run
 from bantamweight.attacks._verdicts import Verdicts
@@ -18,7 +18,7 @@ from bantamweight.facts import Fact
 from bantamweight.judging.robustness import robustness_facts
 from bantamweight.oracle import oracle
 from bantamweight.studies._place import Place, draw, part, split_of
-from bantamweight.types import Labels
+from bantamweight.types import Images, Labels
 from bantamweight.variants import build
 
 __all__ = ["aim", "attack"]
@@ -45,7 +45,7 @@ def attack(
     """Facts of judging.robustness and attack_seconds; `verdicts.parquet`, and images of the first `keep` rows drawn."""
     chosen = split_of(place, split)
     index = draw(len(chosen), n)
-    images, labels = chosen.floats(index), chosen.labels[torch.from_numpy(index)]
+    images, labels = chosen.floats(index), chosen.labels[index]
     budget = part(place, "threats", threat)
     method = part(place, "attacks", attack, budget)
     judge = oracle(build(place.variant(), trust=place.trust), precision=precision)
@@ -53,20 +53,15 @@ def attack(
     targets = aim(place, target, labels)
     verdicts = run(method, judge, images, labels, budget, targets=targets, until=until, seed=seed)
     seconds = time.perf_counter() - started
-    stored = np.isin(index, draw(len(chosen), min(keep, n)))
+    stored = torch.isin(index, draw(len(chosen), min(keep, n)))
     _write(place.out, verdicts, index, images, stored)
     measured = Fact(metric="attack_seconds", kind="time", value=seconds, n=n, unit="s", origin="measured")
     return [*robustness_facts(verdicts.columns), measured]
 
 
-def _write(out: Path, verdicts: Verdicts, index: np.ndarray, images: torch.Tensor, stored: np.ndarray) -> None:
-    columns = {"index": index, "stored": stored, **verdicts.columns}
+def _write(out: Path, verdicts: Verdicts, index: Tensor, images: Images, stored: Tensor) -> None:
+    columns = {"index": index.numpy(), "stored": stored.numpy(), **verdicts.columns}
     pq.write_table(pa.table(columns), out / "verdicts.parquet", compression="zstd")
     if stored.any():
-        rows = torch.from_numpy(stored)
-        kept = {
-            "index": torch.from_numpy(index[stored]),
-            "original": images[rows].contiguous(),
-            "adversarial": verdicts.images[rows].contiguous(),
-        }
+        kept = {"index": index[stored], "original": images[stored], "adversarial": verdicts.images[stored]}
         save_file(kept, out / "images.safetensors")

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow.parquet as pq
 import torch
 from safetensors.torch import load_file, save_file
@@ -25,7 +24,7 @@ from bantamweight.oracle import oracle
 from bantamweight.predict import logits_of
 from bantamweight.studies._place import Place, draw, part, split_of
 from bantamweight.studies.jobs.attack import aim
-from bantamweight.types import Images, Labels, Logits
+from bantamweight.types import Images, Int64, Labels, Logits
 from bantamweight.variants import build
 
 __all__ = ["explain"]
@@ -35,7 +34,7 @@ __all__ = ["explain"]
 class _Scene:
     """The images of this job before and after the attack, and what the variant says of both."""
 
-    index: np.ndarray
+    index: Int64[Tensor, " n"]
     images: Images
     labels: Labels
     clean: Logits
@@ -63,7 +62,8 @@ def explain(
     module = build(place.variant(), trust=place.trust)
     shown = _choice(place.inputs["choice"], show)
     total = len(split_of(place, split))
-    index = np.concatenate([shown, np.setdiff1d(draw(total, n, seed), shown)])[: max(n, len(shown))]
+    others = draw(total, n, seed)
+    index = torch.cat([shown, others[~torch.isin(others, shown)]])[: max(n, len(shown))]
     scene = _scene(place, module, index, split, attack, threat, target, seed)
     facts, drawn, kept, reasons = [], {}, {}, {}
     for spec in explainers:
@@ -77,13 +77,13 @@ def explain(
         facts += _moved(place, before, method.name, scene, module, method)
         drawn[method.name] = _to_draw(method, module, scene, len(shown))
         place.tell((len(drawn) + len(reasons)) / len(explainers), method.name)
-    save_file({name: maps.contiguous() for name, maps in kept.items()} | {"index": torch.from_numpy(index)},
+    save_file({name: maps.contiguous() for name, maps in kept.items()} | {"index": index},
               place.out / "maps.safetensors")  # fmt: skip
     _gallery(place, scene, drawn, reasons, split, len(shown))
     return facts
 
 
-def _choice(evaluated: Path, show: int) -> np.ndarray:
+def _choice(evaluated: Path, show: int) -> Int64[Tensor, " k"]:
     """Images to show: one right and one wrong answer of the dense net per class, class after class, most confident
     first; the same for every variant of a family because it is the dense net's answers that decide."""
     columns = pq.read_table(evaluated / "predictions.parquet").to_pydict()
@@ -97,13 +97,13 @@ def _choice(evaluated: Path, show: int) -> np.ndarray:
                 firsts.setdefault(label, index)
         chosen += [firsts[label] for label in sorted(firsts)][: (show + 1) // 2]
     rest = [row[0] for row in rows if row[0] not in chosen]
-    return np.array((chosen + rest)[:show], dtype=np.int64)
+    return torch.tensor((chosen + rest)[:show])
 
 
 def _scene(
     place: Place,
     module: nn.Module,
-    index: np.ndarray,
+    index: Int64[Tensor, " n"],
     split: str,
     attack: dict[str, Any] | None,
     threat: dict[str, Any] | None,
@@ -111,7 +111,7 @@ def _scene(
     seed: int,
 ) -> _Scene:
     chosen = split_of(place, split)
-    images, labels = chosen.floats(index), chosen.labels[torch.from_numpy(index)]
+    images, labels = chosen.floats(index), chosen.labels[index]
     clean = logits_of(module, images)
     if attack is None or threat is None:
         return _Scene(index, images, labels, clean, None, None)

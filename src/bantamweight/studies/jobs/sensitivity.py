@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import nn
 
-from bantamweight.compression import prunable
-from bantamweight.compression import sensitivity as readings
+from bantamweight.compression._core import prunable
+from bantamweight.compression._sensitivity import sensitivity as readings
 from bantamweight.facts import Fact, proportion
 from bantamweight.predict import logits_of
 from bantamweight.studies._place import Place, draw, part, split_of
@@ -24,22 +23,21 @@ def sensitivity(
     """Facts sensitivity_accuracy, a proportion per layer (item) and sparsity (step; 0 is the uncut net)."""
     module = build(place.variant(), trust=place.trust)
     chosen = split_of(place, split)
-    index = torch.from_numpy(draw(len(chosen), n))
+    index = draw(len(chosen), n)
     images, labels = chosen.images[index], chosen.labels[index]
-    layers = list(prunable(module))
-    judged = 0
+    total, seen = len(prunable(module)) * len(sparsity), 0
 
-    def right(net: nn.Module) -> int:
-        nonlocal judged
-        judged += 1
-        place.tell(judged / (1 + len(layers) * len(sparsity)), "")
-        return int((logits_of(net, images).argmax(dim=1) == labels).sum())
+    def right(cut: nn.Module) -> int:
+        nonlocal seen
+        seen += 1
+        place.tell(min(1.0, seen / total), "")
+        return int((logits_of(cut, images).argmax(dim=1) == labels).sum())
 
     uncut = right(module)
-    counts = {(layer, 0.0): uncut for layer in layers}
-    for row in readings(module, part(place, "compression", criterion), right, sparsities=sparsity):
-        counts[row.layer, row.sparsity] = row.result
+    rows = readings(module, part(place, "compression", criterion), right, sparsities=sparsity)
+    layers = dict.fromkeys(row.layer for row in rows)
+    points = [(layer, 0.0, uncut) for layer in layers] + [(row.layer, row.sparsity, row.result) for row in rows]
     return [
-        proportion("sensitivity_accuracy", count, len(labels), item=layer, step=share, split=split)
-        for (layer, share), count in counts.items()
+        proportion("sensitivity_accuracy", k, len(labels), item=layer, step=step, split=split)
+        for layer, step, k in points
     ]

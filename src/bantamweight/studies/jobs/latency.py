@@ -1,0 +1,79 @@
+"""Interleaved timing of several variants on several runtimes, and how each exported file answers beside torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+
+from bantamweight.facts import Fact
+from bantamweight.judging.latency import latency_facts
+from bantamweight.judging.parity import parity_facts
+from bantamweight.judging.sparsity import size_facts
+from bantamweight.parts import configure
+from bantamweight.runtimes._core import Session, compare, prepare
+from bantamweight.runtimes._latency import measure
+from bantamweight.studies._place import Place, draw, split_of
+from bantamweight.variants import Variant, load
+
+__all__ = ["latency"]
+
+COMPARED = 64
+"""Images on which an exported file is held against torch."""
+
+
+def latency(
+    place: Place,
+    *,
+    runtimes: Sequence[dict[str, Any]],
+    batches: Sequence[int],
+    runs: int,
+    warmups: int,
+    split: str,
+) -> list[Fact]:
+    """Facts of judging.latency, parity and size_bytes of what was exported; `exports/` holds the files.
+
+    The inputs are the variants, by the names the study gives them; a speed-up is over a variant's dense ancestor.
+    """
+    chosen = split_of(place, split)
+    images = chosen.floats(draw(len(chosen), COMPARED)).numpy().astype(np.float32)
+    facts: list[Fact] = []
+    with ExitStack() as stack:
+        sessions: dict[tuple[str, str], Session] = {}
+        for number, (name, folder) in enumerate(place.inputs.items()):
+            variant = load(folder / "variant")
+            for spec in runtimes:
+                session, found = _prepared(place, stack, variant, spec, number, images)
+                sessions[name, session.runtime] = session
+                facts += [fact.model_copy(update={"variant": name, "split": split}) for fact in found]
+            place.tell(0.3 * (number + 1) / len(place.inputs), f"exporting {name}")
+        seconds = measure(
+            sessions,
+            threads=place.threads,
+            batches=batches,
+            warmup=warmups,
+            runs=runs,
+            progress=lambda done: place.tell(0.3 + 0.7 * done, "timing"),
+        )
+    timed = latency_facts(seconds, threads=place.threads)
+    notes = {key: session.note for key, session in sessions.items()}
+    return facts + [fact.model_copy(update={"note": notes[fact.variant, fact.runtime]}) for fact in timed]
+
+
+def _prepared(
+    place: Place, stack: ExitStack, variant: Variant, spec: dict[str, Any], number: int, images: np.ndarray
+) -> tuple[Session, list[Fact]]:
+    """A session that stays open for the timing, and what there is to say of its file."""
+    part = configure("runtimes", spec, trust=place.trust)
+    folder = place.out / "exports" / f"{number}-{part.name}"
+    folder.mkdir(parents=True)
+    session = stack.enter_context(prepare(part, variant, threads=place.threads, folder=folder, trust=place.trust))
+    if session.artifact is None:
+        folder.rmdir()
+        return session, []
+    with prepare("torch", variant, threads=place.threads, folder=folder, trust=place.trust) as reference:
+        parity = compare(session, reference, images)
+    weighed = size_facts({session.artifact.kind: session.artifact.size_bytes})
+    return session, [*parity_facts(parity, runtime=session.runtime), *weighed]
