@@ -1,7 +1,7 @@
 """Run by test_resume.py in a process of its own: trainings that are killed at random moments, and one that is not.
 
 Prints JSON: digests of both ends, and how many trainings were killed while they were under way. Each training is a
-fork of this process, which has imported everything and computed nothing.
+fork of this process, which has imported everything and computed nothing (a fork must not inherit a thread pool).
 """
 
 from __future__ import annotations
@@ -16,17 +16,19 @@ import time
 import warnings
 from pathlib import Path
 
-from bantamweight.data import Data, load
+import sklearn.datasets  # noqa: F401 (imported before the forks, because it is slow)
+
+from bantamweight.data import load
 from bantamweight.training import train
 from tests.training.conftest import bits, few, small_net
 
 EPOCHS, KILLS = 16, 5
 
 
-def training(folder: Path, data: Data) -> None:
+def training(folder: Path) -> None:
     trained = train(
         small_net(),
-        data,
+        few(load("digits"), 200, 50),
         folder,
         epochs=EPOCHS,
         batch=32,
@@ -42,12 +44,12 @@ def training(folder: Path, data: Data) -> None:
     (folder / "end").write_text(hashlib.sha256(repr([ends, rows, trained.best_epoch]).encode()).hexdigest())
 
 
-def forked(folder: Path, data: Data) -> int:
+def forked(folder: Path) -> int:
     child = os.fork()
     if child == 0:
         # A fork that fails must say so and must not go on as a second parent.
         try:
-            training(folder, data)
+            training(folder)
         except BaseException as error:
             print(repr(error), file=sys.stderr)
             os._exit(1)
@@ -56,13 +58,13 @@ def forked(folder: Path, data: Data) -> int:
 
 
 def main(home: Path, seed: int) -> None:
-    draw, data = random.Random(seed), few(load("digits"), 200, 50)
+    draw = random.Random(seed)
     started = time.monotonic()
-    _, status = os.waitpid(forked(home / "whole", data), 0)
+    _, status = os.waitpid(forked(home / "whole"), 0)
     assert status == 0
     lasting, killed, finished = time.monotonic() - started, 0, False
     while not finished:
-        child = forked(home / "killed", data)
+        child = forked(home / "killed")
         if killed < KILLS:
             time.sleep(draw.uniform(0.05, 0.3) * lasting)
             os.kill(child, signal.SIGKILL)
