@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+from itertools import count
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,18 +26,17 @@ def fake(name: str, calls: Calls, threads: int = 1) -> Session:
     return Session(call, runtime="fake", threads=threads, shape=(1, 8, 8))
 
 
-def rounds(seed: int = 0) -> tuple[Calls, dict[str, dict[int, np.ndarray]]]:
+def rounds(seed: int = 0, settle_ms: float = 0.0) -> tuple[Calls, dict[str, dict[int, np.ndarray]]]:
     calls: Calls = []
     sessions = {name: fake(name, calls) for name in "abc"}
-    return calls, measure(sessions, threads=1, batches=(1, 16), warmup=2, runs=8, seed=seed)
+    return calls, measure(sessions, threads=1, batches=(1, 16), warmup=2, runs=8, settle_ms=settle_ms, seed=seed)
 
 
-def test_every_round_times_every_session_once_after_one_image() -> None:
+def test_every_round_times_every_session_once_after_an_untimed_call() -> None:
     calls, seconds = rounds()
     assert len(calls) == 2 * 2 * 10 * 3
-    primed, timed = calls[::2], calls[1::2]
-    assert [name for name, _, _ in primed] == [name for name, _, _ in timed]
-    assert {size for _, size, _ in primed} == {1}
+    settling, timed = calls[::2], calls[1::2]
+    assert settling == timed
     assert [size for _, size, _ in timed] == [1] * 30 + [16] * 30
     for start in range(0, 60, 3):
         assert {name for name, _, _ in timed[start : start + 3]} == set("abc")
@@ -43,12 +44,25 @@ def test_every_round_times_every_session_once_after_one_image() -> None:
     assert all(taken.shape == (8,) and (taken > 0).all() for found in seconds.values() for taken in found.values())
 
 
+def test_settling_goes_on_for_the_time_asked(monkeypatch) -> None:
+    readings = count()
+    clock = SimpleNamespace(
+        perf_counter=lambda: next(readings) / 4000, perf_counter_ns=lambda: next(readings) * 250_000
+    )
+    monkeypatch.setattr("bantamweight.runtimes._latency.time", clock)
+    calls: Calls = []
+    seconds = measure({"a": fake("a", calls)}, threads=1, batches=(2,), warmup=1, runs=2, settle_ms=0.9)
+    # At a quarter of a millisecond per look at the clock: four untimed calls fill 0.9, and one call is timed.
+    assert len(calls) == 3 * (4 + 1)
+    np.testing.assert_allclose(seconds["a"][2], 0.25e-3)
+
+
 def test_the_order_is_shuffled_by_the_seed_and_the_images_are_the_same() -> None:
     orders = [tuple(name for name, _, _ in rounds(seed)[0]) for seed in (0, 0, 1)]
     assert orders[0] == orders[1] != orders[2]
     assert len({orders[0][start : start + 6] for start in range(0, 120, 6)}) == 6
     calls, _ = rounds()
-    assert len({(size, content) for _, size, content in calls[1::2]}) == 2
+    assert len({(size, content) for _, size, content in calls}) == 2
 
 
 def test_state_is_restored_also_when_a_session_fails() -> None:

@@ -14,7 +14,7 @@ from bantamweight.stats import mean_interval, median_interval, ratio_interval
 
 __all__ = ["PROTOCOL", "latency_facts"]
 
-PROTOCOL = "interleaved in shuffled rounds after warm-ups; one untimed image before each timed call"
+PROTOCOL = "interleaved in shuffled rounds after warm-ups; untimed calls of the same model before each timed one"
 
 Seconds = Mapping[tuple[str, str], Mapping[int, np.ndarray]]
 
