@@ -10,7 +10,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -27,7 +27,6 @@ __all__ = ["app", "main"]
 app = typer.Typer(
     name="bantam",
     help="Make image classifiers light, hard to fool and legible, and prove each claim.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -35,8 +34,6 @@ app = typer.Typer(
 )
 
 errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
-
-Room = Literal["models", "attacks", "compressions", "explainers", "runtimes", "data", "studies"]
 
 StoreOption = Annotated[Path | None, typer.Option("--store", help="Where results are kept (default .bantam).")]
 TrustOption = Annotated[bool, typer.Option("--trust", help="Allow module:function code from the working directory.")]
@@ -59,13 +56,16 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def _root(
-    version: Annotated[
+    context: typer.Context,
+    _said: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
     """Make image classifiers light, hard to fool and legible, and prove each claim."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 @app.command()
@@ -187,7 +187,10 @@ def profile(
 
 @app.command("list")
 def list_(
-    what: Annotated[Room, typer.Argument(help="Which kind of part.")],
+    what: Annotated[
+        str,
+        typer.Argument(metavar="KIND", help="models, attacks, compressions, explainers, runtimes, data or studies."),
+    ],
     as_json: JsonOption = False,
 ) -> None:
     """List the parts of a kind, each with what it is for."""
@@ -213,7 +216,10 @@ def clean(
     from bantamweight.studies.store import Store
     from bantamweight.studies.store import clean as remove
 
-    removed = remove(Store(store or os.environ.get("BANTAM_STORE") or STORE), interrupted=interrupted)
+    home = Path(store or os.environ.get("BANTAM_STORE") or STORE)
+    if not home.exists():
+        raise InputError(f"there is no store at {home}; say where it is with --store")
+    removed = remove(Store(home), interrupted=interrupted)
     if as_json:
         typer.echo(json.dumps({"jobs": removed.jobs, "size_bytes": removed.size_bytes}))
     else:
@@ -295,14 +301,17 @@ def _code(arguments: Sequence[str] | None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         errors.print("bantam: interrupted; what was finished is kept, run it again to go on")
         return 130
-    except (InputError, typer.TyperException) as error:
-        errors.print(f"bantam: {_one_line(error)}")
+    except InputError as error:
+        errors.print(f"bantam: {_one_line(str(error))}")
+        return 2
+    except typer.TyperException as error:
+        errors.print(f"bantam: {_one_line(error.format_message()).rstrip('.')}; --help says more")
         return 2
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except BantamError as error:
-        errors.print(f"bantam: a check of our own failed, please report it: {_one_line(error)}")
+        errors.print(f"bantam: a check of our own failed, please report it: {_one_line(str(error))}")
         return 3
     except Exception:
         errors.print(traceback.format_exc().rstrip())
@@ -310,7 +319,7 @@ def _code(arguments: Sequence[str] | None) -> int:
         return 3
 
 
-def _one_line(error: BaseException) -> str:
+def _one_line(message: str) -> str:
     """The message without line breaks or control characters: names in it may come from strangers."""
-    text = " ".join(str(error).split())
+    text = " ".join(message.split())
     return "".join(letter if letter.isprintable() else "?" for letter in text)

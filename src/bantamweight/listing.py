@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bantamweight.errors import InputError, near
 from bantamweight.parts import find, names
 
 __all__ = ["KINDS", "described"]
@@ -19,11 +20,15 @@ KINDS = {
 def described(what: str) -> list[tuple[str, str]]:
     """Names and one line each; `studies` lists the bundled ones with their titles.
 
+    Raises InputError for a kind that there is none of.
+
     >>> [name for name, _ in described("explainers")]
     ['grad_cam', 'gradient']
     """
     if what == "studies":
         return _studies()
+    if what not in KINDS:
+        raise InputError(f"{what!r} is not a kind of part{near(what, [*KINDS, 'studies'])}")
     room = KINDS[what]
     return [(name, _first_line(find(room, name).__doc__)) for name in names(room)]
 

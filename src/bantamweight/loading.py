@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -48,17 +48,26 @@ def load_model(
     if text in names("models"):
         return _of_this_package(text, weights, classes, size, channels)
     path = Path(text)
-    if path.is_dir() or path.suffix == ".pt2":
+    kind = _kind(path)
+    if kind == "folder" or path.suffix == ".pt2":
         if weights is not None:
             raise InputError(f"{path.name!r} brings its own weights; leave out --weights")
-        return _saved(path, classes, size, channels) if path.is_dir() else _program(path, classes, size, channels)
+        return _saved(path, classes, size, channels) if kind == "folder" else _program(path, classes, size, channels)
     if path.suffix in (".safetensors", ".pt", ".pth"):
         raise InputError(f"{path.name!r} holds weights alone; name the net and pass the file with --weights")
     if ":" in text:
         return _foreign(text, trust, weights, classes, size, channels)
-    if "/" in text or path.exists():
+    if "/" in text or kind == "file":
         raise InputError(f"expected a folder of a saved variant or a .pt2 file at {text!r}, and there is none")
-    raise InputError(f"{text!r} is not a model{near(text, names('models'))}")
+    raise InputError(f"{text[:80]!r} is not a model{near(text, names('models'))}")
+
+
+def _kind(path: Path) -> Literal["folder", "file", ""]:
+    """What lies at a path; nothing where there can't be anything."""
+    try:
+        return "folder" if path.is_dir() else "file" if path.exists() else ""
+    except (OSError, ValueError):  # a name too long for the file system, or with a NUL in it
+        return ""
 
 
 def untrained(name: str, *, seed: int = 0, classes: Classes = 10, size: int = 32, channels: int = 3) -> Variant:

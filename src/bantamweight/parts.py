@@ -24,7 +24,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, Va
 
 from bantamweight.errors import InputError, near
 
-__all__ = ["Part", "Room", "complaint", "configure", "find", "names", "number", "settings"]
+__all__ = ["Part", "Room", "complaint", "configure", "find", "names", "number", "settings", "worst"]
 
 ROOMS = {
     "attacks": "bantamweight.attacks",
@@ -69,8 +69,17 @@ class Part:
         return {"use": self.name, **plain}
 
     def make(self, *injected: Any) -> Any:
-        """Call the part's function with what its room injects and the settings."""
-        return find(self.room, self.name, trust=self.trusted)(*injected, **self.settings)
+        """Call the part's function with what its room injects and the settings.
+
+        Raises InputError when a function from outside the package raises anything at all.
+        """
+        function = find(self.room, self.name, trust=self.trusted)
+        try:
+            return function(*injected, **self.settings)
+        except Exception as error:
+            if not self.trusted or isinstance(error, InputError):
+                raise
+            raise InputError(f"calling {self.name!r} raised {type(error).__name__}: {error}; mend it") from error
 
     def __str__(self) -> str:
         """The name and the settings that differ from the defaults."""
@@ -121,8 +130,9 @@ def _foreign(name: str) -> Callable[..., Any]:
     sys.path.insert(0, here)
     try:
         found = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError, ValueError, SyntaxError) as error:
-        raise InputError(f"expected {name!r} to be importable as module:function, got: {error}") from error
+    except Exception as error:  # the user's own module can raise anything when it is imported
+        said = f"{type(error).__name__}: {error}"
+        raise InputError(f"expected {name!r} to be importable as module:function, got {said}") from error
     finally:
         sys.path[:] = before
     if not callable(found):
@@ -198,9 +208,15 @@ def configure(room: str, spec: Any, *, trust: bool = False) -> Part:
     return Part(room, name, values, trust and ":" in name)
 
 
+def worst(error: ValidationError) -> Mapping[str, Any]:
+    """The one thing to say first: a mistyped key explains the key that is missing."""
+    found = error.errors(include_url=False)
+    return next((one for one in found if one["type"] == "extra_forbidden"), found[0])
+
+
 def complaint(error: ValidationError, where: str, model: type[BaseModel]) -> str:
     """The first thing a pydantic error says, as one sentence with a near match for a mistyped key."""
-    first = error.errors(include_url=False)[0]
+    first = worst(error)
     path = ".".join([where, *(str(step) for step in first["loc"])])
     key = str(first["loc"][-1]) if first["loc"] else ""
     if first["type"] == "extra_forbidden":

@@ -7,7 +7,7 @@ import json
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import nn
@@ -63,7 +63,7 @@ def pickled(item: Any) -> bytes:
 Change = Callable[[dict[str, bytes]], None]
 
 
-def tampered(program: Path, path: Path, change: Change) -> Path:
+def tampered(program: Path | IO[bytes], path: Path, change: Change) -> Path:
     """The program with its members changed; names are without the archive's own folder."""
     with zipfile.ZipFile(program) as archive:
         members = {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}

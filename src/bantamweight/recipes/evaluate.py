@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from bantamweight.data import Preprocessing, Split, align, evaluation_split, load
 from bantamweight.errors import InputError
@@ -70,7 +71,7 @@ def evaluate(
     """
     variant = model if isinstance(model, Variant) else _loaded(model, trust, model_settings)
     name, chosen, classes = judged_images(variant, data, split=split, n=n, trust=trust)
-    logits = logits_of(build(variant, trust=trust), chosen.images)
+    logits = _logits(variant, chosen.images, trust)
     if logits.shape[1] != len(classes):
         raise InputError(
             f"{variant.name!r} tells {logits.shape[1]} classes apart and the data has {len(classes)}; "
@@ -83,6 +84,18 @@ def evaluate(
     low, high = wilson(correct, len(right))
     per_class = {kind: (hit, count) for kind, hit, count in zip(classes, hits, seen, strict=True) if count}
     return Evaluation(name, len(right), correct, low, high, per_class)
+
+
+def _logits(variant: Variant, images: Tensor, trust: bool) -> Tensor:
+    """What the variant answers; a module that is the user's own may raise anything while it does."""
+    module = build(variant, trust=trust)
+    try:
+        return logits_of(module, images)
+    except Exception as error:
+        if ":" not in variant.factory or isinstance(error, InputError):
+            raise
+        said = f"{type(error).__name__}: {error}"
+        raise InputError(f"{variant.factory!r} raised {said} on images of {variant.input_shape}; mend it") from error
 
 
 def _loaded(model: str | Path, trust: bool, settings: dict[str, Any]) -> Variant:
