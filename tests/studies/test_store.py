@@ -266,7 +266,7 @@ def part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def _forget() -> None:
-    for cached in (_sources._tree, _sources._meaning, _sources._imports, _sources._foreign):
+    for cached in (_sources.code, _sources._tree, _sources._meaning, _sources._imports, _sources._foreign):
         cached.cache_clear()
 
 

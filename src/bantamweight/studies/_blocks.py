@@ -245,10 +245,11 @@ class Study(_Block):
     about: str = ""
     data: Data
     seed: Annotated[int, Field(ge=0, lt=2**31, strict=True)] = 0
+    threads: Annotated[int, Field(ge=1, le=1024, strict=True)] | None = None
     train: Annotated[tuple[TrainBlock, ...], Many, Field(min_length=1)]
-    compress: tuple[CompressBlock, ...] = ()
-    attack: tuple[AttackBlock, ...] = ()
-    explain: tuple[ExplainBlock, ...] = ()
-    measure: tuple[Measure, ...] = ()
+    compress: Annotated[tuple[CompressBlock, ...], Many] = ()
+    attack: Annotated[tuple[AttackBlock, ...], Many] = ()
+    explain: Annotated[tuple[ExplainBlock, ...], Many] = ()
+    measure: Annotated[tuple[Measure, ...], Many] = ()
     recommend: RecommendBlock | None = None
-    gates: tuple[str, ...] = ()
+    gates: Annotated[tuple[str, ...], Many] = ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from bantamweight.studies._blocks import (
     Finetune,
     Latency,
     MinimumEps,
+    Recipe,
     Sensitivity,
     TrainBlock,
     recipe_of,
@@ -39,9 +41,17 @@ def train(planner: Planner) -> None:
                 )
             else:
                 spec, part = _model(planner, block, f"train.{index}")
-                given = {"model": spec, "recipe": recipe_of(block, trust=planner.trust), "seed": seed}
+                given = {"model": spec, "recipe": _recipe(planner, block), "seed": seed}
                 key = planner.add("train", given, labels={"variant": name, "seed": seed}, parts=(part,))
             planner.grow(_variety(planner, name, key, seed=seed))
+
+
+def _make(where: str, part: Part, *injected: Any) -> None:
+    """Make a part only to hear what it says against its settings, before anything is computed."""
+    try:
+        part.make(*injected)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
 
 
 def _variety(planner: Planner, name: str, key: str, **columns: Any) -> Variety:
@@ -50,6 +60,14 @@ def _variety(planner: Planner, name: str, key: str, **columns: Any) -> Variety:
     parent = columns.pop("parent", "")
     family = planner.variants[parent].family if parent else name
     return Variety(name=name, family=family, parent=parent, key=key, **columns)
+
+
+def _recipe(planner: Planner, block: Recipe) -> dict[str, Any]:
+    """A block's training settings; `auto` is settled here, because the processor's precision decides the weights."""
+    from bantamweight.training._device import precision_for
+
+    recipe = recipe_of(block, trust=planner.trust)
+    return {**recipe, "precision": precision_for("auto", recipe["precision"])}
 
 
 def _content(path: Path) -> str:
@@ -91,6 +109,8 @@ def _model(planner: Planner, block: TrainBlock, where: str) -> tuple[dict[str, A
 def compress(planner: Planner) -> None:
     """Every cut of the `compress` blocks, and each fine-tuned where the block says so."""
     for index, block in enumerate(planner.study.compress):
+        for criterion in block.use:
+            _make(f"compress.{index}", criterion)
         for parent in planner.chosen(block.variants, f"compress.{index}"):
             for criterion in block.use:
                 for sparsity in block.sparsity:
@@ -108,7 +128,7 @@ def _tune(planner: Planner, name: str, block: Finetune, columns: dict[str, Any])
     for seed in block.seeds:
         tuned = f"{name}/tuned" + (f"@{seed}" if len(block.seeds) > 1 else "")
         inputs = {"variant": planner.variants[name].key}
-        given = {"recipe": recipe_of(block, trust=planner.trust), "asked": columns["sparsity"], "seed": seed}
+        given = {"recipe": _recipe(planner, block), "asked": columns["sparsity"], "seed": seed}
         key = planner.add("finetune", given, inputs, {"variant": tuned, "seed": seed})
         planner.grow(_variety(planner, tuned, key, parent=name, tuned=True, **columns))
 
@@ -146,6 +166,8 @@ def attack(planner: Planner) -> None:
         split = planner.split(block.split, where)
         for target in block.targets:
             planner.target(target, where)
+        for use, threat in product(block.use, block.threats):
+            _make(where, use, threat.make())
         sources = planner.chosen(block.transfer.sources, f"{where}.transfer.sources") if block.transfer else []
         judges = planner.chosen(block.transfer.to, f"{where}.transfer.to") if block.transfer else []
         for variety in planner.chosen(block.variants, where):
@@ -193,6 +215,10 @@ def explain(planner: Planner) -> None:
         if (block.attack is None) != (block.threat is None):
             raise InputError(f"{where}: expected both 'attack' and 'threat' for attacked images, or neither")
         planner.target(block.target, where)
+        for explainer in block.use:
+            _make(where, explainer)
+        if block.attack is not None and block.threat is not None:
+            _make(where, block.attack, block.threat.make())
         done: dict[str, str] = {}
         for variety in planner.chosen(block.variants, where):
             done[variety.name] = _explained(planner, block, variety, planner.split(block.split, where), done)
@@ -224,6 +250,10 @@ def measure(planner: Planner) -> None:
     for index, block in enumerate(planner.study.measure):
         where = f"measure.{index}"
         chosen = planner.chosen(block.variants, where)
+        if isinstance(block, Sensitivity):
+            _make(where, block.criterion)
+        elif isinstance(block, MinimumEps):
+            _make(where, block.attack, block.threat.make())
         if isinstance(block, Latency):
             given = {key: getattr(block, key) for key in ("runtimes", "batches", "runs", "warmups")}
             given["split"] = planner.subject.evaluation

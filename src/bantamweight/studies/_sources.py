@@ -15,10 +15,17 @@ from functools import cache
 from hashlib import blake2b
 from pathlib import Path
 
-__all__ = ["closure", "fingerprint", "libraries"]
+__all__ = ["closure", "code", "fingerprint", "libraries"]
 
 PACKAGE = "bantamweight"
 _HOME = Path(__file__).resolve().parents[1]
+
+
+@cache
+def code(modules: tuple[str, ...]) -> tuple[str, dict[str, str]]:
+    """Fingerprint and libraries of all that the modules reach; read once per process, as Python does."""
+    reached = closure(modules)
+    return fingerprint(reached), libraries(reached)
 
 
 def closure(modules: Iterable[str]) -> tuple[str, ...]:
@@ -50,11 +57,18 @@ def fingerprint(modules: Iterable[str]) -> str:
 def libraries(modules: Iterable[str]) -> dict[str, str]:
     """Version of each installed distribution that these modules import, and of Python."""
     found = {"python": ".".join(map(str, sys.version_info[:3]))}
-    for module in modules:
-        for top in _foreign(module):
-            for distribution in _distributions().get(top, []):
-                found[distribution] = importlib.metadata.version(distribution)
+    for top in sorted({top for module in modules for top in _foreign(module)}):
+        found |= _versions(top)
     return dict(sorted(found.items()))
+
+
+@cache
+def _versions(top: str) -> dict[str, str]:
+    """The distributions that a top-level package comes from; most are called like it."""
+    try:
+        return {top: importlib.metadata.version(top)}
+    except importlib.metadata.PackageNotFoundError:
+        return {name: importlib.metadata.version(name) for name in _distributions().get(top, [])}
 
 
 @cache

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from bantamweight import facts as fact_table
 from bantamweight.errors import InputError
 from bantamweight.facts import Fact
+from bantamweight.machine import describe
 from bantamweight.studies import _manifest, spec
 from bantamweight.studies._blocks import Study
 from bantamweight.studies._sources import closure, fingerprint
@@ -75,13 +76,16 @@ def run(
 ) -> Run:
     """Run a study (a path, a bundled name or a mapping) to its facts; what is finished already is not done again.
 
-    `overrides` are lines such as `train.0.epochs=2`. Raises InputError for whatever is wrong with the study or the
-    data, StoreError when the store can't be used; KeyboardInterrupt leaves everything finished in place.
+    `overrides` are lines such as `train.0.epochs=2`; `threads` come before what the study says. Raises InputError for
+    whatever is wrong with the study or the data, StoreError when the store can't be used; KeyboardInterrupt leaves
+    everything finished in place.
     """
+    if threads is not None and not 1 <= threads <= 1024:
+        raise InputError(f"expected 1 to 1024 threads, got {threads}")
     checked = spec.read(study, overrides=overrides, trust=trust)
-    home = Store(store or os.environ.get("BANTAM_STORE") or STORE)
-    with pinned(threads) as count:
+    with pinned(threads or checked.threads) as count:
         planned, data = prepare(checked, threads=count, trust=trust)
+        home = Store(store or os.environ.get("BANTAM_STORE") or STORE)  # no folder for a study that can't be meant
         name = _name(planned)
         with home.planned(name, planned.keys):
             _perform(planned, home, data, progress or (lambda _event: None))
@@ -90,16 +94,13 @@ def run(
 
 @contextmanager
 def pinned(threads: int | None) -> Iterator[int]:
-    """Torch on a stated number of threads (all this process may use, unless said), as before afterwards."""
-    if threads is not None and not 1 <= threads <= 1024:
-        raise InputError(f"expected 1 to 1024 threads, got {threads}")
+    """Torch on a stated number of threads (one per core this process may use, unless said), as before afterwards."""
     import torch
 
-    before = torch.get_num_threads()
-    count = threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else threads or os.cpu_count()
-    torch.set_num_threads(count or 1)
+    before, count = torch.get_num_threads(), threads or describe().cores
+    torch.set_num_threads(count)
     try:
-        yield count or 1
+        yield count
     finally:
         torch.set_num_threads(before)
 

@@ -198,7 +198,7 @@ class Planner:
             environment["machine"] = machine()
         plain = _plain(settings)
         contents = {**(inputs or {}), **({"data": self.subject.content} if data else {})}
-        modules = (module, *_modules([settings, parts], self.trust))
+        modules = tuple(sorted({module, *_modules([settings, parts], self.trust)}))
         key, record = job_key(modules, f"{module}:{kind}", plain, contents, environment=environment)
         job = Job(key, kind, plain, dict(inputs or {}), {k: v for k, v in (labels or {}).items() if v != ""}, record)
         if not any(job.key == old.key and job.labels == old.labels for old in self.jobs):

@@ -26,7 +26,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from bantamweight.errors import InputError, StoreError
-from bantamweight.studies._sources import closure, fingerprint, libraries
+from bantamweight.studies._sources import code
 
 __all__ = ["Busy", "Cleaned", "Store", "canonical", "clean", "job_key"]
 
@@ -71,13 +71,13 @@ def job_key(
     `inputs` maps names to content hashes or other jobs' keys; `environment` holds precision, device, threads, and
     the machine for timings. Batch size, paths and the commit never belong in here.
     """
-    reached = closure(modules)
+    source, versions = code(modules)
     made_of = {
         "function": function,
-        "source": fingerprint(reached),
+        "source": source,
         "settings": json.loads(canonical(settings)),
         "inputs": dict(sorted(inputs.items())),
-        "versions": libraries(reached),
+        "versions": versions,
         "environment": dict(sorted(environment.items())),
     }
     return blake2b(canonical(made_of).encode(), digest_size=16).hexdigest(), made_of
@@ -89,9 +89,11 @@ class Store:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         """Open the store at `path`, making it when absent; `StoreError` when it can't be used."""
         self.path = Path(path).expanduser().absolute()
-        if self.path.exists() and not self.path.is_dir():
-            raise StoreError(f"expected the store {self.path} to be a folder, got a file; give another with --store")
         with self._usable():
+            if self.path.exists() and not self.path.is_dir():
+                raise StoreError(
+                    f"expected the store {self.path} to be a folder, got a file; give another with --store"
+                )
             for area in AREAS:
                 (self.path / area).mkdir(parents=True, exist_ok=True)
 
