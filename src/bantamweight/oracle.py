@@ -197,7 +197,7 @@ def oracle(
         source = folded(source)
     proposer = _frozen(source, home)
     if channels_last:
-        proposer = proposer.to(memory_format=torch.channels_last)
+        judged, proposer = (net.to(memory_format=torch.channels_last) for net in (judged, proposer))
     return Oracle(judged, proposer, access, precision, channels_last, home)
 
 

@@ -63,7 +63,7 @@ def conclude(
     best: dict[str, Tensor],
 ) -> Verdicts:
     """Judge the stored images once more and measure them."""
-    stored, logits = _stored(oracle, labels, targets, best)
+    stored, logits = _stored(oracle, labels, targets, clean, attacked, best)
     gaps = margin(logits, labels, targets)
     success = attacked & (gaps < 0)
     broken = best["query"] < 2**62
@@ -73,8 +73,7 @@ def conclude(
     over = threat.norm.size(stored - images) - budgets
     if attacked.any() and float(over[attacked].max()) > TOLERANCE * max(1.0, float(budgets.max())):
         raise BantamError(f"{attack} left its budget: {float(over[attacked].max()):.3g} beyond {threat}")
-    rounded = torch.round(stored * 255.0) / 255.0
-    survives = margin(oracle.judge(rounded), labels, targets) < 0
+    survives = _survives_rounding(oracle, stored, labels, targets, success)
     shares = torch.softmax(logits, dim=1)
     prediction = logits.argmax(dim=1)
     columns = {
@@ -92,7 +91,7 @@ def conclude(
         "eps": budgets,
         "forwards": best["forwards"],
         "backwards": best["backwards"],
-        "survives_8bit": success & survives,
+        "survives_8bit": survives,
         "confidence": shares.gather(1, prediction[:, None])[:, 0],
         "confidence_target": shares.gather(1, targets.clamp_min(0)[:, None])[:, 0] * (targets >= 0),
     }
@@ -100,16 +99,30 @@ def conclude(
     return Verdicts(attack, str(threat), {key: value.cpu().numpy() for key, value in columns.items()}, stored)
 
 
-def _stored(oracle: Oracle, labels: Labels, targets: Labels, best: dict[str, Tensor]) -> tuple[Images, Logits]:
+def _stored(
+    oracle: Oracle, labels: Labels, targets: Labels, clean: Logits, attacked: Tensor, best: dict[str, Tensor]
+) -> tuple[Images, Logits]:
     """The image to keep of each row: the most confident one, unless the judge prefers the first success."""
-    logits = oracle.judge(best["image"])
-    gaps = margin(logits, labels, targets)
-    lost = (best["query"] < 2**62) & ~(gaps < 0)
-    if not lost.any():
-        return best["image"], logits
-    # The proposer ranked it best, in its own precision; the judge disagrees, and the confirmed image stands.
-    stored = torch.where(lost[:, None, None, None], best["fallback"], best["image"])
-    return stored, oracle.judge(stored)
+    stored, logits = best["image"], clean.clone()
+    rows = torch.nonzero(attacked)[:, 0]
+    if len(rows):
+        logits[rows] = oracle.judge(stored[rows])
+    lost = torch.nonzero((best["query"] < 2**62) & ~(margin(logits, labels, targets) < 0))[:, 0]
+    if len(lost):
+        # The proposer ranked it best, in its own precision; the judge disagrees, and the confirmed image stands.
+        stored = stored.clone()
+        stored[lost] = best["fallback"][lost]
+        logits[lost] = oracle.judge(stored[lost])
+    return stored, logits
+
+
+def _survives_rounding(oracle: Oracle, stored: Images, labels: Labels, targets: Labels, success: Tensor) -> Tensor:
+    """Which successes are still one after the image went through 8 bits."""
+    survives, rows = success.clone(), torch.nonzero(success)[:, 0]
+    if len(rows):
+        rounded = torch.round(stored[rows] * 255.0) / 255.0
+        survives[rows] = margin(oracle.judge(rounded), labels[rows], targets[rows]) < 0
+    return survives
 
 
 def save(verdicts: Verdicts, folder: Path) -> None:
