@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import logging
-import platform
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from functools import cache
-from pathlib import Path
 from typing import Literal
 
 import torch
 from lightning_fabric import Fabric
 
 from bantamweight.errors import InputError
+from bantamweight.machine import describe
 from bantamweight.rng import stream
 
 __all__ = ["Accelerator", "Precision", "fabric_for", "isolated", "precision_for", "seed_step", "seeded"]
@@ -64,16 +62,9 @@ def precision_for(accelerator: Accelerator, precision: Precision) -> Literal["fp
     return "bf16" if not on_mps and _processor_has_bf16() else "fp32"
 
 
-@cache
 def _processor_has_bf16() -> bool:
-    """Whether the processor multiplies bfloat16 itself (AVX-512 BF16 or AMX); emulated it is slower than float32."""
-    if platform.system() != "Linux" or not torch.backends.mkldnn.is_available():
-        return False
-    try:
-        said = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return False
-    return bool({"avx512_bf16", "amx_bf16"} & set(said.split()))
+    """Whether the processor multiplies bfloat16 itself; emulated, it is slower than float32."""
+    return torch.backends.mkldnn.is_available() and bool({"AMX", "AVX-512 BF16"} & set(describe().features))
 
 
 @contextmanager
