@@ -21,7 +21,7 @@ RECORD = {"kind": "fake"}
 
 
 def _write(text: str, log: list[str] | None = None):
-    def work(out: Path, scratch: Path) -> None:
+    def work(out: Path, _scratch: Path) -> None:
         if log is not None:
             log.append(text)
         (out / "result.txt").write_text(text)
@@ -59,7 +59,7 @@ def test_a_failed_job_leaves_nothing_but_its_scratch(tmp_path: Path) -> None:
 def test_a_rename_onto_a_finished_twin_is_success(tmp_path: Path) -> None:
     store = Store(tmp_path)
 
-    def work(out: Path, scratch: Path) -> None:
+    def work(out: Path, _scratch: Path) -> None:
         (out / "result.txt").write_text("ours")
         twin = store.job("k")  # another machine without a shared lock finishes first
         twin.mkdir()
@@ -144,7 +144,7 @@ def test_busy_when_not_waiting(tmp_path: Path) -> None:
     ("code", "says"), [(errno.ENOSPC, "no space left"), (errno.EROFS, "read-only"), (errno.EDQUOT, "no space left")]
 )
 def test_disk_trouble_is_one_sentence(tmp_path: Path, code: int, says: str) -> None:
-    def work(out: Path, scratch: Path) -> None:
+    def work(_out: Path, _scratch: Path) -> None:
         raise OSError(code, os.strerror(code))
 
     with pytest.raises(StoreError, match=says) as caught:
@@ -155,7 +155,7 @@ def test_disk_trouble_is_one_sentence(tmp_path: Path, code: int, says: str) -> N
 
 
 def test_a_library_that_words_the_full_disk_its_own_way(tmp_path: Path) -> None:
-    def work(out: Path, scratch: Path) -> None:
+    def work(_out: Path, _scratch: Path) -> None:
         raise ValueError("Error while serializing: I/O error: No space left on device (os error 28)")
 
     with pytest.raises(StoreError, match="no space left"):
@@ -163,7 +163,7 @@ def test_a_library_that_words_the_full_disk_its_own_way(tmp_path: Path) -> None:
 
 
 def test_errors_that_are_not_the_stores_pass_through(tmp_path: Path) -> None:
-    def work(out: Path, scratch: Path) -> None:
+    def work(_out: Path, _scratch: Path) -> None:
         (tmp_path / "no-such-image.png").read_bytes()
 
     with pytest.raises(FileNotFoundError):
@@ -187,7 +187,7 @@ def test_a_real_full_disk_and_a_read_only_one(tmp_path: Path) -> None:
     try:
         store = Store(small / "s")
 
-        def work(out: Path, scratch: Path) -> None:
+        def work(out: Path, _scratch: Path) -> None:
             (out / "big").write_bytes(b"x" * 1_000_000)
 
         with pytest.raises(StoreError, match="no space left"):
@@ -219,7 +219,7 @@ def test_runs_are_whole_and_replaced_file_by_file(tmp_path: Path) -> None:
     assert (run / "report.html").read_text() == "kept"
     assert not list((tmp_path / "aside").iterdir())
 
-    def fails(folder: Path) -> None:
+    def fails(_folder: Path) -> None:
         raise OSError(errno.ENOSPC, "full")
 
     with pytest.raises(StoreError):
