@@ -275,7 +275,10 @@ def _conclude(result: Run, page: Path, as_json: bool) -> None:
         raise typer.Exit(1)
 
 
-_SHOWN = ("metric", "variant", "other", "split", "threat", "attack", "target", "source", "item", "step", "runtime")
+_SHOWN = (
+    *("metric", "variant", "other", "split", "threat", "attack", "target", "source", "item", "against", "step"),
+    *("runtime", "batch"),
+)
 
 
 def _show_facts(rows: Sequence[dict[str, Any]]) -> None:
