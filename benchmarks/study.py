@@ -72,8 +72,10 @@ def attack_table(facts: Sequence[Fact]) -> None:
 
     rows(
         "Attack cells",
-        ["variant", "attack", "threat", "target", "robust accuracy (n)", "success of those right (n)", "hit the target"]
-        + ["queries to success", "seconds"],
+        [
+            *("variant", "attack", "threat", "target", "robust accuracy (n)", "success of those right (n)"),
+            *("hit the target", "queries to success", "seconds"),
+        ],
         [
             [
                 fact.variant,

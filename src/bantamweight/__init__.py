@@ -21,11 +21,10 @@ _HOMES = {
     "load_variant": "variants:load",
     "profile": "models._profile",
     "evaluate": "recipes.evaluate",
+    "fresh": "training",
     "train": "training",
     "prune": "recipes.prune",
     "attack": "recipes.attack",
-    "fgsm": "attacks.fgsm",
-    "pgd": "attacks.pgd",
     "linf": "threats",
     "l2": "threats",
     "explain": "explainers",
@@ -49,7 +48,7 @@ if TYPE_CHECKING:
     from bantamweight.reports import report
     from bantamweight.studies import run
     from bantamweight.threats import l2, linf
-    from bantamweight.training import train
+    from bantamweight.training import fresh, train
     from bantamweight.variants import build, save
     from bantamweight.variants import load as load_variant
 
@@ -61,6 +60,7 @@ __all__ = [
     "build",
     "evaluate",
     "explain",
+    "fresh",
     "l2",
     "linf",
     "list_parts",
