@@ -5,8 +5,9 @@ Everything the command `bantam` does is a function here; nothing heavy is import
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from bantamweight.lazy import lazy
 
 __version__ = "0.1.0"
 
@@ -76,16 +77,4 @@ __all__ = [
     "train",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used (PEP 562)."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'bantamweight' has no attribute {name!r}")
-    home, _, original = _HOMES[name].partition(":")
-    found = getattr(importlib.import_module(f"bantamweight.{home}"), original or name)
-    globals()[name] = found
-    return found
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy(__name__, _HOMES)

@@ -197,9 +197,13 @@ def oracle(
         source = folded(source)
     proposer = _frozen(source, home)
     if channels_last:
-        judged, proposer = (net.to(memory_format=torch.channels_last) for net in (judged, proposer))
+        judged, proposer = (_channels_last(net) for net in (judged, proposer))
     return Oracle(judged, proposer, access, precision, channels_last, home)
 
 
 def _frozen(module: nn.Module, device: torch.device) -> nn.Module:
     return copy.deepcopy(module).to(device).eval().requires_grad_(False)
+
+
+def _channels_last(module: nn.Module) -> nn.Module:
+    return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from bantamweight.lazy import lazy
 
 if TYPE_CHECKING:
     from bantamweight.explainers._core import Attributions, Explainer, Undefined, explain
 
 __all__ = ["Attributions", "Explainer", "Undefined", "explain"]
 
-
-def __getattr__(name: str) -> Any:
-    """Import on first use, so that naming the room does not import torch."""
-    if name in __all__:
-        return getattr(importlib.import_module(f"{__name__}._core"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy(
+    __name__,
+    {"Attributions": "_core", "Explainer": "_core", "Undefined": "_core", "explain": "_core"},
+)

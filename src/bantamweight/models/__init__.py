@@ -6,8 +6,9 @@ normalises them itself. A name in a study or on the command line is a function o
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from bantamweight.lazy import lazy
 
 if TYPE_CHECKING:
     from bantamweight.models._fold import folded
@@ -39,13 +40,4 @@ __all__ = [
     "read_weights",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    """Import on first use, so that naming the room does not import torch."""
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy(__name__, _HOMES)

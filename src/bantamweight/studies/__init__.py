@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from bantamweight.lazy import lazy
 
 if TYPE_CHECKING:
     from bantamweight.studies.execute import Progress, Run, run
@@ -22,13 +23,4 @@ _HOMES = {
 
 __all__ = ["Progress", "Run", "Store", "bundled", "clean", "read", "run"]
 
-
-def __getattr__(name: str) -> Any:
-    """Import on first use, so that naming the room imports nothing heavy."""
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy(__name__, _HOMES)
