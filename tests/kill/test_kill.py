@@ -80,8 +80,8 @@ def test_a_study_killed_again_and_again_comes_to_the_same_facts(tmp_path: Path, 
     assert only_run(whole).name == only_run(killed).name
     assert computed(only_run(whole)) == computed(only_run(killed))
     assert (only_run(whole) / "run.json").read_bytes() == (only_run(killed) / "run.json").read_bytes()
-    for (name, first), (other, second) in zip(contents(whole), contents(killed), strict=True):
-        assert (name, first) == (other, second)
+    for one, other in zip(contents(whole), contents(killed), strict=True):
+        assert one == other
     tidy(whole)
     tidy(killed)
 
@@ -103,15 +103,16 @@ def test_three_processes_on_one_store_of_which_one_is_killed(tmp_path: Path) -> 
         victim.kill()
         assert victim.wait() == -signal.SIGKILL
         alone = run(study, store=tmp_path / "alone", threads=1)
-        said = [json.loads(child.communicate(timeout=120)[0]) for child in others]
+        ends = [child.communicate(timeout=120) for child in others]
     finally:
         for child in together:
             child.kill()
             child.communicate()
-    assert [child.returncode for child in others] == [0, 0]
-    assert said[0] == said[1]
-    assert said[0]["facts"] == len(alone.facts)
+    assert [child.returncode for child in others] == [0, 0], ends
+    first, second = (json.loads(out) for out, _ in ends)
+    assert first == second
+    assert first["facts"] == len(alone.facts)
     assert computed(alone.path) == computed(only_run(tmp_path / "shared"))
-    for (name, first), (other, second) in zip(contents(tmp_path / "alone"), contents(tmp_path / "shared"), strict=True):
-        assert (name, first) == (other, second)
+    for one, other in zip(contents(tmp_path / "alone"), contents(tmp_path / "shared"), strict=True):
+        assert one == other
     tidy(tmp_path / "shared")
