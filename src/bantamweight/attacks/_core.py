@@ -25,7 +25,7 @@ from bantamweight.errors import InputError
 from bantamweight.oracle import Access, Answer, Oracle, Query, margin
 from bantamweight.predict import TILE, pad
 from bantamweight.threats import Threat
-from bantamweight.types import Bool, Float, Images, Int64, Labels
+from bantamweight.types import Bool, Float, Images, Int64, Labels, Logits
 
 __all__ = ["Attack", "Rows", "State", "Until", "run"]
 
@@ -98,16 +98,18 @@ def run(
     seed: int = 0,
     batch: int = TILE,
     eps: Float[Tensor, " b"] | None = None,
+    clean: Logits | None = None,
 ) -> Verdicts:
     """Attack every image that the model gets right, and say what became of it.
 
     `images` are floats in [0, 1]; `targets` makes it a targeted attack on the images of other classes; `batch` is the
-    most rows in play at once; `eps` gives each image its own budget in place of the threat's. Nothing passed in is
-    changed. Raises InputError for images outside [0, 1], labels of the wrong length or a batch below 1.
+    most rows in play at once; `eps` gives each image its own budget in place of the threat's; `clean` are the judge's
+    logits on the images, where they are known already. Nothing passed in is changed. Raises InputError for images
+    outside [0, 1], labels of the wrong length or a batch below 1.
     """
-    _check(images, labels, targets, batch)
+    _check(images, labels, targets, clean, batch)
     aims = torch.full_like(labels, -1) if targets is None else targets
-    clean = oracle.judge(images)
+    clean = oracle.judge(images) if clean is None else clean
     right = clean.argmax(dim=1) == labels
     attacked = right & (aims != labels)
     budgets = threat.budgets(len(images)) if eps is None else eps.to(torch.float32)
@@ -116,7 +118,7 @@ def run(
     return conclude(oracle, threat, attack.name, images, labels, aims, budgets, clean, attacked, best)
 
 
-def _check(images: Images, labels: Labels, targets: Labels | None, batch: int) -> None:
+def _check(images: Images, labels: Labels, targets: Labels | None, clean: Logits | None, batch: int) -> None:
     if images.ndim != 4 or len(images) == 0:
         raise InputError(f"expected images of shape (n, channels, height, width), got {tuple(images.shape)}")
     if not images.is_floating_point():
@@ -126,7 +128,7 @@ def _check(images: Images, labels: Labels, targets: Labels | None, batch: int) -
         raise InputError(
             f"expected images in [0, 1], got min={low:.4g}, max={high:.4g}; normalisation belongs inside the model"
         )
-    for name, given in (("labels", labels), ("targets", targets)):
+    for name, given in (("labels", labels), ("targets", targets), ("clean", clean)):
         if given is not None and len(given) != len(images):
             raise InputError(f"expected one of {name} per image, got {len(given)} for {len(images)} images")
     if batch < 1:

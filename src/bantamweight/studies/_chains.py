@@ -205,7 +205,8 @@ def _attacked(
         "keep": max(block.keep, carried),
         "seed": seed,
     }
-    return planner.add("attack", given, {"variant": variety.key}, {"variant": variety.name, **_columns(*cell)})
+    inputs = {"variant": variety.key, "clean": _evaluated(planner, variety, split)}
+    return planner.add("attack", given, inputs, {"variant": variety.name, **_columns(*cell)})
 
 
 def explain(planner: Planner) -> None:

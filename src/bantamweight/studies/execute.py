@@ -31,6 +31,10 @@ STORE = ".bantam"
 """Where results are kept unless said otherwise (also by the environment variable BANTAM_STORE)."""
 
 
+OWN = {"attack", "threat", "target", "seed"}
+"""Columns that the job `explain` fills itself: only some of its facts are about attacked images."""
+
+
 class Progress(NamedTuple):
     """What is happening: job `number` of `total` (from 1), how much of it is `done` (0 to 1); `seconds` since it
     began. `kept` means that its result was there already."""
@@ -197,7 +201,7 @@ def _finish(planned: Plan, store: Store, name: str) -> Run:
     """Gather facts, derive what follows, judge the gates, write the run."""
     from bantamweight.studies._derive import derived, judged
 
-    gathered = [fact for job in planned.jobs for fact in _labelled(planned, store, job)]
+    gathered = _distinct(fact for job in planned.jobs for fact in _labelled(planned, store, job))
     further = [_stamped(planned, fact, {}) for fact in derived(planned, store, gathered)]
     found = (*gathered, *further)
     gates = judged(planned.study.gates, found)
@@ -209,10 +213,19 @@ def _finish(planned: Plan, store: Store, name: str) -> Run:
     return Run(store.write_run(name, write), planned.study.study, found, tuple(gates))
 
 
+def _distinct(facts: Iterable[Fact]) -> list[Fact]:
+    """Two jobs may say the same of a variant (that a method is not defined for it); once is enough."""
+    found: dict[Fact, Fact] = {}
+    for fact in facts:
+        found.setdefault(fact.model_copy(update={"job": ""}), fact)
+    return list(found.values())
+
+
 def _labelled(planned: Plan, store: Store, job: Job) -> Sequence[Fact]:
     """A job's facts with what this study calls things; a column that the job filled itself stays."""
     rows = fact_table.load(store.job(job.key) / "facts.parquet")
-    labels = {key: value for key, value in job.labels.items() if key in Fact.model_fields}
+    known = set(Fact.model_fields) - (OWN if job.kind == "explain" else set())
+    labels = {key: value for key, value in job.labels.items() if key in known}
     labels |= {"job": job.key, "versions": _manifest.versions(job.record)}
     return [_stamped(planned, fact, labels) for fact in rows]
 

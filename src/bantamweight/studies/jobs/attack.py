@@ -9,7 +9,7 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from bantamweight.attacks._core import run
@@ -51,7 +51,8 @@ def attack(
     judge = oracle(build(place.variant(), trust=place.trust), precision=precision)
     started = time.perf_counter()
     targets = aim(place, target, labels)
-    verdicts = run(method, judge, images, labels, budget, targets=targets, until=until, seed=seed)
+    clean = load_file(place.inputs["clean"] / "logits.safetensors")["logits"][index]
+    verdicts = run(method, judge, images, labels, budget, targets=targets, until=until, seed=seed, clean=clean)
     seconds = time.perf_counter() - started
     stored = torch.isin(index, draw(len(chosen), min(keep, n)))
     _write(place.out, verdicts, index, images, stored)

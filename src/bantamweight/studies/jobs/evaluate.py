@@ -5,6 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from safetensors.torch import save_file
 
 from bantamweight.facts import Fact
 from bantamweight.judging.accuracy import accuracy_facts
@@ -16,7 +17,7 @@ __all__ = ["evaluate"]
 
 
 def evaluate(place: Place, *, split: str) -> list[Fact]:
-    """Facts accuracy, recall, precision, f1, confusion; `predictions.parquet` with one row per image."""
+    """Facts accuracy, recall, precision, f1, confusion; `predictions.parquet` and `logits.safetensors`, row by row."""
     chosen = split_of(place, split)
     logits = logits_of(build(place.variant(), trust=place.trust), chosen.images)
     shares = torch.softmax(logits, dim=1)
@@ -31,4 +32,5 @@ def evaluate(place: Place, *, split: str) -> list[Fact]:
         }
     )
     pq.write_table(table, place.out / "predictions.parquet", compression="zstd")
+    save_file({"logits": logits}, place.out / "logits.safetensors")
     return accuracy_facts(chosen.labels.numpy(), logits.numpy(), place.data.classes, split=split)

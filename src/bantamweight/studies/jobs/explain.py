@@ -21,6 +21,7 @@ from bantamweight.explainers._core import explain as attribute
 from bantamweight.facts import Fact
 from bantamweight.judging.attribution import map_correlation, map_facts
 from bantamweight.oracle import oracle
+from bantamweight.parts import configure
 from bantamweight.predict import logits_of
 from bantamweight.studies._place import Place, draw, part, split_of
 from bantamweight.studies.jobs.attack import aim
@@ -65,6 +66,7 @@ def explain(
     others = draw(total, n, seed)
     index = torch.cat([shown, others[~torch.isin(others, shown)]])[: max(n, len(shown))]
     scene = _scene(place, module, index, split, attack, threat, target, seed)
+    cell = _columns(place, attack, threat, target, seed)
     facts, drawn, kept, reasons = [], {}, {}, {}
     for spec in explainers:
         method = part(place, "explainers", spec)
@@ -74,13 +76,24 @@ def explain(
             reasons[method.name] = before.undefined
             continue
         kept[method.name] = before.maps
-        facts += _moved(place, before, method.name, scene, module, method)
+        facts += _moved(place, before, scene, module, method, cell)
         drawn[method.name] = _to_draw(method, module, scene, len(shown))
         place.tell((len(drawn) + len(reasons)) / len(explainers), method.name)
     save_file({name: maps.contiguous() for name, maps in kept.items()} | {"index": index},
               place.out / "maps.safetensors")  # fmt: skip
     _gallery(place, scene, drawn, reasons, split, len(shown))
     return facts
+
+
+def _columns(
+    place: Place, attack: dict[str, Any] | None, threat: dict[str, Any] | None, target: str, seed: int
+) -> dict[str, Any]:
+    """What attacked images are called in facts."""
+    if attack is None or threat is None:
+        return {}
+    named = str(configure("attacks", attack, trust=place.trust))
+    budget = str(part(place, "threats", threat))
+    return {"attack": named, "threat": budget, "target": "" if target == "none" else target, "seed": seed}
 
 
 def _choice(evaluated: Path, show: int) -> Int64[Tensor, " k"]:
@@ -122,22 +135,25 @@ def _scene(
     return _Scene(index, images, labels, clean, verdicts, logits_of(module, verdicts.images))
 
 
-def _moved(place: Place, before: Attributions, name: str, scene: _Scene, module: nn.Module, method: Any) -> list[Fact]:
+def _moved(
+    place: Place, before: Attributions, scene: _Scene, module: nn.Module, method: Any, cell: dict[str, Any]
+) -> list[Fact]:
     """How far the gaze moved: through the attack (images it was tried on), and from the dense parent."""
     facts = []
     if scene.verdicts is not None and scene.verdicts["attacked"].any():
         rows = torch.from_numpy(scene.verdicts["attacked"])
         after = attribute(method, module, scene.verdicts.images[rows], scene.labels[rows])
-        facts += map_correlation(_rows(before, rows), after, against="attacked")
+        facts += map_correlation(_rows(before, rows), after, against="attacked", **cell)
     if "dense" in place.inputs:
         stored = load_file(place.inputs["dense"] / "maps.safetensors")
-        if name in stored:
-            dense = Attributions(name, stored[name], before.classes, pictures_flat(stored[name]))
+        if method.name in stored:
+            maps = stored[method.name]
+            dense = Attributions(method.name, maps, before.classes, _flat(maps))
             facts += map_correlation(before, dense, against="dense")
     return facts
 
 
-def pictures_flat(maps: Tensor) -> Tensor:
+def _flat(maps: Tensor) -> Tensor:
     """Which maps carry no information."""
     return torch.tensor([pictures.flat(one.numpy()) for one in maps])
 
