@@ -92,6 +92,10 @@ RUNS: Cases = {
         lambda desk: ["report", finished(desk, facts_file=b"hello")], "expected a facts file at"
     ),
     "a report of a broken run": Case(lambda desk: ["report", finished(desk, manifest="{")], r"run\.json"),
+    "a report of damaged jobs": Case(
+        lambda desk: ["report", finished(desk, manifest='{"jobs": [1]}')],
+        "'jobs' of .* to be a list of mappings",
+    ),
     "a report of another manifest": Case(lambda desk: ["report", finished(desk, manifest="[1]")], r"run\.json"),
 }
 
