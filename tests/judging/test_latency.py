@@ -65,16 +65,36 @@ def test_speedup_is_against_the_dense_one_in_the_same_rounds() -> None:
     assert (fact.value, fact.low, fact.high) == pytest.approx((2, 2, 2))
 
 
+def test_intervals_are_over_rounds() -> None:
+    # Ten rounds of ten equal calls are ten observations, not a hundred.
+    table = np.repeat(np.arange(1, 11)[:, None], 10, axis=1) / 1e3
+    facts = latency_facts({("a", "torch"): {1: table}, ("a/b", "torch"): {1: table[:, :5] / 3}}, threads=1)
+    (middle,) = select(facts, "latency_ms", variant="a")
+    assert (middle.value, middle.low, middle.high, middle.n) == pytest.approx((5.5, 2, 9, 100))
+    (mean,) = select(facts, "latency_mean_ms", variant="a")
+    half = 2.2622 * np.sqrt(110 / 12) / np.sqrt(10)
+    assert (mean.low, mean.high) == pytest.approx((5.5 - half, 5.5 + half), rel=1e-4)
+    (faster,) = select(facts, "speedup")
+    assert (faster.value, faster.low, faster.high, faster.n) == pytest.approx((3, 3, 3, 10))
+    assert middle.protocol.startswith("interleaved: 10 shuffled rounds of 10 calls")
+
+
 def test_few_runs_have_no_interval() -> None:
-    facts = latency_facts({("net", "torch"): {1: np.array([0.001])}}, threads=1)
-    (middle,) = select(facts, "latency_ms")
+    facts = latency_facts(
+        {("net", "torch"): {1: np.array([0.001])}, ("net/a", "torch"): {1: np.array([0.004])}}, threads=1
+    )
+    (middle,) = select(facts, "latency_ms", variant="net")
     assert (middle.value, middle.low, middle.high) == (1.0, None, None)
     assert not select(facts, "latency_sd_ms")
+    (slower,) = select(facts, "speedup")
+    assert (slower.value, slower.low, slower.n) == (0.25, None, 1)
 
 
 def test_what_can_not_be_judged() -> None:
     with pytest.raises(InputError, match="expected positive times"):
         latency_facts({("net", "torch"): {1: np.array([0.1, 0.0])}}, threads=1)
+    with pytest.raises(InputError, match="same rounds"):
+        latency_facts({("a", "torch"): {1: RAMP}, ("a/b", "torch"): {1: RAMP[1:]}}, threads=1)
     with pytest.raises(InputError, match="did you mean 'net'"):
         latency_facts({("net", "torch"): {1: RAMP}, ("b", "torch"): {1: RAMP}}, threads=1, dense={"b": "nt"})
 

@@ -1,18 +1,21 @@
 """How long sessions take, interleaved so that whatever slows the machine slows all of them.
 
-Protocol: for each batch size, `warmup` discarded rounds and `runs` timed ones; in each round every session is timed
-once, in an order shuffled anew. Right before its timed call a session answers the same images untimed, again and again
-for `settle_ms`: then its weights are in the cache, its threads are awake, and those of the session before have stopped
-polling for work, as where it is the only model. (Without, ResNetSmall on onnxruntime took 0.7 ms instead of 0.2 when
-eager torch had gone before.) Threads are pinned, garbage collection is off, all sessions see the same images.
+Protocol: for each batch size `runs` timed calls in ten rounds, after as many rounds of the same kind as hold `warmup`
+calls. In each round every session has its turn, in an order shuffled anew: a burst of timed calls right after untimed
+ones that take about `SETTLE_S`. By then its weights are in the cache and the threads of the session before have gone to
+sleep, as where it is the only model: after a call libgomp's threads poll for 8 ms and onnxruntime's for 34 ms of
+processor time (measured; 2 threads). Without it a net that takes 0.16 ms on onnxruntime took 0.76 ms after eager
+torch. Threads are pinned, garbage collection is off, all sessions see the same images.
 """
 
 from __future__ import annotations
 
 import gc
+import math
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import TypeVar
 
 import numpy as np
@@ -25,6 +28,12 @@ __all__ = ["measure"]
 
 Key = TypeVar("Key", bound=Hashable)
 
+ROUNDS = 10
+"""Enough for an interval over rounds, whose calls belong together; each costs every session its settling."""
+
+SETTLE_S = 0.04
+"""How long untimed calls go on before timed ones: longer than any runtime's idle threads keep polling."""
+
 
 def measure(
     sessions: Mapping[Key, Session],
@@ -33,44 +42,64 @@ def measure(
     batches: Sequence[int] = (1, 16),
     warmup: int = 10,
     runs: int = 100,
-    settle_ms: float = 10.0,
     seed: int = 0,
     progress: Callable[[float], None] | None = None,
 ) -> dict[Key, dict[int, np.ndarray]]:
-    """Seconds of `runs` calls for every session and batch size; entry i of each array was taken in round i.
+    """Seconds of at least `runs` calls for every session and batch size, as an array (rounds, calls in a round).
 
-    So the arrays of two sessions are pairs, for a ratio that drift can't fake. `progress` is told the share done
-    between rounds. One untimed call always goes before a timed one; `settle_ms` asks for more of them. Raises
-    InputError when a session was prepared with another number of threads.
+    Rows of two sessions are pairs, for a ratio that drift can't fake; calls within a row are not independent.
+    `progress` is told the share done between rounds. Raises InputError when a session was prepared with another number
+    of threads.
     """
     _check(sessions, threads, batches, warmup, runs)
-    keys, total, done = list(sessions), len(batches) * (warmup + runs), 0
-    found: dict[Key, dict[int, np.ndarray]] = {key: {} for key in keys}
+    burst = max(1, round(runs / ROUNDS))
+    found: dict[Key, dict[int, np.ndarray]] = {key: {} for key in sessions}
     with pinned(threads), _uncollected():
-        for batch in batches:
-            taken = np.empty((len(keys), warmup + runs))
-            images = {session.shape: probe(session.shape, batch, seed) for session in sessions.values()}
-            for turn in range(warmup + runs):
-                for place in rng.generator(seed, "order", batch, turn).permutation(len(keys)):
-                    session = sessions[keys[place]]
-                    taken[place, turn] = _settled(session, images[session.shape], settle_ms * 1e-3)
-                done += 1
+        for done, batch in enumerate(batches):
+
+            def tell(share: float, done: int = done) -> None:
                 if progress is not None:
-                    progress(done / total)
-            for place, key in enumerate(keys):
-                found[key][batch] = taken[place, warmup:].copy()
+                    progress((done + share) / len(batches))
+
+            rounds = math.ceil(warmup / burst), math.ceil(runs / burst)
+            taken = _rounds(list(sessions.values()), batch, rounds, burst, seed, tell)
+            for place, key in enumerate(sessions):
+                found[key][batch] = taken[place]
     return found
 
 
-def _settled(session: Session, images: np.ndarray, settle: float) -> float:
-    """Seconds of the last of several calls."""
-    first = time.perf_counter()
-    session.run(images)
-    while time.perf_counter() - first < settle:
+def _rounds(
+    sessions: Sequence[Session],
+    batch: int,
+    rounds: tuple[int, int],
+    burst: int,
+    seed: int,
+    tell: Callable[[float], None],
+) -> np.ndarray:
+    """Seconds (session, round, call) of one batch size, without the first rounds."""
+    discarded, total = rounds[0], sum(rounds)
+    images = {session.shape: probe(session.shape, batch, seed) for session in sessions}
+    taken = np.empty((len(sessions), total, burst))
+    fastest = [_burst(session, images[session.shape], 1, 1)[0] for session in sessions]
+    for turn in range(total):
+        for place in rng.generator(seed, "order", batch, turn).permutation(len(sessions)):
+            # Counted, not timed: a clock would end it mostly where another process had taken the processor.
+            untimed = max(1, math.ceil(SETTLE_S / fastest[place]))
+            taken[place, turn] = _burst(sessions[place], images[sessions[place].shape], untimed, burst)
+            fastest[place] = min(fastest[place], taken[place, turn].min())
+        tell((turn + 1) / total)
+    return taken[:, discarded:].copy()
+
+
+def _burst(session: Session, images: np.ndarray, untimed: int, timed: int) -> list[float]:
+    """Seconds of the last calls of several in a row."""
+    for _ in range(untimed):
         session.run(images)
-    started = time.perf_counter_ns()
-    session.run(images)
-    return (time.perf_counter_ns() - started) * 1e-9
+    marks = [time.perf_counter_ns()]
+    for _ in range(timed):
+        session.run(images)
+        marks.append(time.perf_counter_ns())
+    return [max(1, after - before) * 1e-9 for before, after in pairwise(marks)]
 
 
 @contextmanager
