@@ -1,0 +1,86 @@
+"""Facts laid out as tables: rows are what is told apart, columns are metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from bantamweight.facts import Fact
+from bantamweight.reports import _words
+from bantamweight.reports._blocks import Cell, Table
+from bantamweight.reports._run import Context
+
+__all__ = ["measured", "pivot", "untargeted"]
+
+
+def untargeted(fact: Fact) -> bool:
+    """Whether a fact of an attack is of one that only wants a wrong answer."""
+    return fact.target in ("", "none")
+
+
+def measured(*groups: Iterable[Fact]) -> str:
+    """The sentence under a table with measured numbers: threads, machine, protocol; nothing without any."""
+    facts = [fact for group in groups for fact in group if fact.origin == "measured"]
+    if not facts:
+        return ""
+    threads = sorted({fact.threads for fact in facts if fact.threads})
+    machines = sorted({fact.machine for fact in facts if fact.machine})
+    protocols = sorted({fact.protocol for fact in facts if fact.protocol})
+    said = ["Measured"]
+    if machines:
+        said.append(f" on {'; '.join(machines)}")
+    if threads:
+        said.append(f", {', '.join(str(one) for one in threads)} thread{'s' if threads != [1] else ''}")
+    return "".join(said) + (f"; {'; '.join(protocols)}." if protocols else ".")
+
+
+def pivot(
+    context: Context,
+    caption: str,
+    keys: Mapping[str, str],
+    metrics: Mapping[str, str],
+    *,
+    where: Callable[[Fact], bool] = lambda _fact: True,
+    say: Callable[[Fact | None], str] = _words.said,
+    note: str = "",
+    folded: bool = False,
+) -> Table | None:
+    """A table with one row per combination of `keys` (column of a fact -> heading) and one column per metric
+    (name -> heading). Columns that no fact fills are left out; None without any fact."""
+    found: dict[tuple[Any, ...], dict[str, Fact]] = {}
+    for metric in metrics:
+        for fact in context.find(metric):
+            if where(fact):
+                found.setdefault(tuple(getattr(fact, key) for key in keys), {}).setdefault(metric, fact)
+    if not found:
+        return None
+    columns = [metric for metric in metrics if any(metric in row for row in found.values())]
+    # A key that is the same everywhere says nothing in a table, except the first, which names the rows.
+    shown = [at for at in range(len(keys)) if at == 0 or len({key[at] for key in found}) > 1]
+    names = list(keys.values())
+    rows: list[Sequence[str | Cell]] = [
+        [*(_plain(key[at]) for at in shown), *(say(found[key].get(metric)) for metric in columns)]
+        for key in sorted(found, key=lambda key: _place(context, list(keys), key))
+    ]
+    return Table(caption, [*(names[at] for at in shown), *(metrics[name] for name in columns)], rows, note, folded)
+
+
+def _plain(value: Any) -> str:
+    if value is None or value == "":
+        return "–"
+    return _words.number(value) if isinstance(value, float) else str(value)
+
+
+def _place(context: Context, keys: Sequence[str], values: Sequence[Any]) -> tuple[Any, ...]:
+    """Variants in the run's order, threats by norm and size, the rest as text."""
+    found: list[Any] = []
+    for key, value in zip(keys, values, strict=True):
+        if key in ("variant", "source", "other"):
+            found.append((context.place(value), str(value)))
+        elif key == "threat":
+            found.append((_words.norm(value), _words.eps(value) or 0.0))
+        elif isinstance(value, int | float):
+            found.append((float(value), ""))
+        else:
+            found.append((0.0, "" if value is None else str(value)))
+    return tuple(found)

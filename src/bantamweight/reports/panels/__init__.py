@@ -1,0 +1,1 @@
+"""One panel per file: facts in, a section of the page out."""
