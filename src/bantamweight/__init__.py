@@ -30,6 +30,8 @@ _HOMES = {
     "l2": "threats",
     "explain": "explainers",
     "run": "studies",
+    "Store": "studies",
+    "clean": "studies",
     "report": "reports",
     "list_parts": "listing:described",
 }
@@ -47,7 +49,7 @@ if TYPE_CHECKING:
     from bantamweight.recipes.evaluate import evaluate
     from bantamweight.recipes.prune import prune
     from bantamweight.reports import report
-    from bantamweight.studies import run
+    from bantamweight.studies import Store, clean, run
     from bantamweight.threats import l2, linf
     from bantamweight.training import fresh, train
     from bantamweight.variants import build, save
@@ -56,9 +58,11 @@ if TYPE_CHECKING:
 __all__ = [
     "Fact",
     "InputError",
+    "Store",
     "__version__",
     "attack",
     "build",
+    "clean",
     "evaluate",
     "explain",
     "fresh",

@@ -71,7 +71,7 @@ def _root(
 @app.command()
 def run(
     study: Annotated[
-        str, typer.Argument(metavar="[STUDY]", help="A study file, or the name of a bundled one.")
+        str, typer.Argument(metavar="STUDY", help="A study file, or the name of a bundled one.")
     ] = "digits",
     overrides: Annotated[list[str] | None, typer.Option("--set", metavar="A.B=C", help="Change one setting.")] = None,
     store: StoreOption = None,
@@ -271,7 +271,8 @@ def _conclude(result: Run, page: Path, as_json: bool) -> None:
         typer.echo(f"run     {result.path}")
         typer.echo(f"report  {page}")
     if failed:
-        errors.print(f"bantam: {len(failed)} of {len(result.gates)} gates failed: {failed[0]['gate']}")
+        why = _one_line(failed[0]["note"] or failed[0]["gate"])
+        errors.print(f"bantam: {len(failed)} of {len(result.gates)} gates failed: {why}")
         raise typer.Exit(1)
 
 
@@ -299,8 +300,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _code(arguments: Sequence[str] | None) -> int:
     """One sentence for what the user can mend, a traceback only for our own bugs."""
     try:
-        code = typer.main.get_command(app).main(args=list(arguments) if arguments else None, standalone_mode=False)
-        return int(code or 0)
+        command = typer.main.get_command(app)
+        # Not `command.main`, which makes exits of its own out of an interruption and of a pipe that is closed.
+        with command.make_context("bantam", list(sys.argv[1:] if arguments is None else arguments)) as context:
+            command.invoke(context)
+        sys.stdout.flush()
+        return 0
+    except typer.Exit as leave:
+        return leave.exit_code
     except (KeyboardInterrupt, typer.Abort):
         errors.print("bantam: interrupted; what was finished is kept, run it again to go on")
         return 130

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import pickle
 import struct
 import sys
@@ -64,16 +65,16 @@ class Desk:
         self.file(f"pets/train/cat/{name}", content)
         return self.pets()
 
-    def parquet(self, labels: Sequence[Any], name: str = "pets.parquet", image: str = "image") -> str:
-        """Pictures with labels as the Hugging Face hub has them, two classes declared."""
+    def parquet(
+        self, labels: Sequence[Any], name: str = "pets.parquet", classes: Sequence[str] = ("cat", "dog")
+    ) -> str:
+        """Pictures with labels as the Hugging Face hub has them."""
         kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
         cells = [{"bytes": _picture(row, 16, ".png"), "path": None} for row in range(len(labels))]
-        features = (
-            '{"info": {"features": {"label": {"_type": "ClassLabel", "names": ["cat", "dog"]}, '
-            f'"{image}": {{"_type": "{"Image" if image == "image" else "Value"}"}}}}}}}}'
-        )
-        table = pa.table({image: pa.array(cells, kind), "label": pa.array(labels)})
-        pq.write_table(table.replace_schema_metadata({"huggingface": features}), self.path / name)
+        features = {"image": {"_type": "Image"}, "label": {"_type": "ClassLabel", "names": list(classes)}}
+        about = json.dumps({"info": {"features": features}})
+        table = pa.table({"image": pa.array(cells, kind), "label": pa.array(labels)})
+        pq.write_table(table.replace_schema_metadata({"huggingface": about}), self.path / name)
         return name
 
     def cifar(self, changes: dict[str, bytes] | None = None, name: str = "cifar-10-python.tar.gz") -> str:
