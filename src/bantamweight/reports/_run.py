@@ -42,6 +42,12 @@ class Variety:
             return "as trained"
         return f"{self.criterion or 'cut'} {100 * self.sparsity:g}%" + (", fine-tuned" if self.tuned else "")
 
+    @property
+    def seeded(self) -> str:
+        """The seed a name carries, with its sign: `@1` of `net@1/magnitude-0.5`."""
+        found = re.match(r"[^/]*(@\d+)(/|$)", self.name)
+        return found[1] if found and found[1] not in self.family else ""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -113,6 +119,20 @@ class Context:
     def variety(self, name: str) -> Variety:
         """A variant by name."""
         return next((one for one in self.varieties if one.name == name), Variety(name, name.partition("/")[0]))
+
+    def label(self, name: str) -> str:
+        """A variant in few words, for a chart's axis: `small_cnn 50% tuned`; the criterion where there are several."""
+        one = self.variety(name)
+        if one.sparsity is None:
+            return name
+        criteria = {other.criterion for other in self.varieties if other.criterion}
+        how = f"{one.criterion} " if len(criteria) > 1 else ""
+        made = f"{one.family}{one.seeded} {how}{100 * one.sparsity:g}%" + (" tuned" if one.tuned else "")
+        return made if self._labels.get(made, name) == name else name
+
+    @cached_property
+    def _labels(self) -> dict[str, str]:
+        return {}
 
     @cached_property
     def families(self) -> tuple[str, ...]:

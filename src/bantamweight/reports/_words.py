@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bantamweight.facts import Fact
 
-__all__ = ["bare", "eps", "interval", "norm", "number", "percent", "plural", "said", "short", "size", "whole"]
+__all__ = ["bare", "eps", "figure", "interval", "norm", "number", "percent", "plural", "said", "short", "size", "whole"]
 
 UNKNOWN = "unknown"
 
@@ -23,10 +23,15 @@ def number(value: float | None, digits: int = 3) -> str:
     """Three significant digits, without an exponent where that stays readable: `0.0312`, `620,810`."""
     if value is None:
         return UNKNOWN
-    if value == 0:
-        return "0"
     if float(value).is_integer() and abs(value) < 1e15:
         return f"{value:,.0f}"
+    return figure(value, digits)
+
+
+def figure(value: float, digits: int = 3) -> str:
+    """As `number`, but a whole value keeps its digits, so that a column of results lines up: `1.00`, `0.994`."""
+    if value == 0:
+        return "0"
     if abs(value) >= 10 ** (digits - 1):
         return f"{value:,.0f}"
     if abs(value) < 1e-4:
@@ -65,7 +70,14 @@ def bare(fact: Fact) -> str:
     if fact.kind == "count":
         return whole(fact.value)
     unit = fact.unit if fact.unit in ("ms", "s") else ""
-    return f"{number(fact.value)} {unit}".strip()
+    return f"{_result(fact, fact.value)} {unit}".strip()
+
+
+def _result(fact: Fact, value: float) -> str:
+    """Ratios and correlations are read against 1: always three decimals. Counts of things stay whole."""
+    if fact.kind == "count" or fact.unit in ("queries", "elements", "per attacked image"):
+        return number(value)
+    return f"{value:.3f}" if fact.kind == "ratio" and abs(value) < 10 else figure(value)
 
 
 def interval(fact: Fact) -> str:
@@ -79,7 +91,7 @@ def interval(fact: Fact) -> str:
         elif fact.kind in ("proportion", "paired"):
             ends.append(f"{100 * end:+.1f}" if fact.kind == "paired" else percent(end, unit=False))
         else:
-            ends.append(number(end))
+            ends.append(_result(fact, end))
     return f"[{ends[0]}, {ends[1]}]"
 
 
@@ -88,12 +100,12 @@ def said(fact: Fact | None, *, n: bool = True) -> str:
 
     >>> from bantamweight.facts import proportion
     >>> said(proportion("accuracy", 692, 1000))
-    '69.2% [66.3, 72.0], n = 1,000'
+    '69.2% [66.3, 72.0], n\\xa0=\\xa01,000'
     """
     if fact is None:
         return "–"
     text = f"{bare(fact)} {interval(fact)}".strip()
-    return f"{text}, n = {whole(fact.n)}" if n and fact.n is not None else text
+    return f"{text}, n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{whole(fact.n)}" if n and fact.n is not None else text
 
 
 def short(fact: Fact | None) -> str:

@@ -1,71 +1,98 @@
-"""Success against epsilon, and every attack cell with its n and interval."""
+"""How often attacks succeed as the budget grows."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from bantamweight.reports import _charts, _words
-from bantamweight.reports._blocks import Block, Chart, Group, Panel, Table
+from bantamweight.facts import Fact
+from bantamweight.reports import _words
+from bantamweight.reports._blocks import Block, Chart, Group, Panel
+from bantamweight.reports._charts import dots, lines
 from bantamweight.reports._run import Context
-from bantamweight.reports._tables import measured, pivot, untargeted
+from bantamweight.reports._tables import pivot, untargeted
 
 __all__ = ["attacks"]
 
-CELL = {"variant": "variant", "attack": "attack", "threat": "threat", "target": "target", "split": "split"}
+NAMES = {"attack_success": "of the images it had right", "fooled_overall": "of all images (wrong before counted too)"}
+Line = tuple[str, str, str]
 
 
 def attacks(context: Context) -> Panel | None:
-    """What the attacks did to every variant; None without one."""
-    facts = context.find("attack_success")
+    """Untargeted success against eps per net, attack and norm; None without attacks."""
+    facts = [
+        fact
+        for fact in context.find("attack_success")
+        if untargeted(fact) and not fact.source and fact.value is not None
+    ]
     if not facts:
         return None
-    blocks: list[Block] = _curves(context)
-    heads = {
-        "robust_accuracy": "robust accuracy (all)",
-        "attack_success": "success (of those right before)",
-        "fooled_overall": "wrong after (all)",
-    }
-    open_cells = pivot(context, "Any wrong class will do", CELL, heads, where=untargeted)
-    blocks += [open_cells] if open_cells else []
-    aimed = {"targeted_success": "target reached", "attack_success": "success", "confidence_target": "its confidence"}
-    closed = pivot(context, "Aimed at one class", CELL, aimed, where=lambda fact: not untargeted(fact))
-    blocks += [Group("Targeted", [closed])] if closed else []
-    cost = {
-        "iterations_to_success": "queries to success (mean)",
-        "iterations_for_half": "queries until half are broken",
-        "forwards": "forwards per image",
-        "backwards": "backwards per image",
-        "confidence_wrong": "confidence of the wrong answer",
-        "survives_8bit": "survives rounding to 8 bits",
-        "attack_seconds": "seconds",
-    }
-    note = measured(context.find("attack_seconds"))
-    norms = {f"perturbation_{norm}": f"median {norm}" for norm in ("linf", "l2", "l1", "l0")}
-    for title, columns, said in (("What it cost", cost, note), ("How large the perturbations are", norms, "")):
-        if table := pivot(context, title, CELL, columns, note=said, folded=True):
-            blocks.append(table)
-    half = {"eps_for_half": "eps at which half are broken"}
-    if table := pivot(context, "Smallest budgets, image by image", {"variant": "variant", "attack": "attack"}, half):
-        blocks.append(table)
-    return Panel("Attacks", 40, blocks)
+    swept: dict[Line, list[Fact]] = {}
+    for fact in facts:
+        swept.setdefault((context.variety(fact.variant).family, fact.attack, _words.norm(fact.threat)), []).append(fact)
+    swept = {line: of_line for line, of_line in swept.items() if len({_words.eps(fact.threat) for fact in of_line}) > 1}
+    blocks: list[Block] = [_lines(context, line) for line in swept]
+    drawn = {(attack, norm) for _, attack, norm in swept}
+    single = dict.fromkeys(fact.threat for fact in facts if (fact.attack, _words.norm(fact.threat)) not in drawn)
+    blocks += [_single(context, threat) for threat in single]
+    half = pivot(
+        context,
+        "The budget at which half of all images are wrong (bisection per image; a wrong one needs 0)",
+        {"variant": "variant", "attack": "attack", "threat": "up to"},
+        {"eps_for_half": "median eps"},
+        where=untargeted,
+    )
+    blocks += [half] if half else []
+    lead = (
+        "Untargeted. The budget eps is in units of pixels in [0, 1], before normalisation. An image that was wrong before "
+        "the attack was not attacked; bars are 95% Wilson intervals."
+    )
+    return Panel("Attack success", 80, blocks, lead)
 
 
-def _curves(context: Context) -> list[Block]:
-    """One chart per attack and norm that was run at several budgets."""
-    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for fact in context.find("attack_success"):
-        if untargeted(fact) and (budget := _words.eps(fact.threat)) is not None:
-            row = {"x": budget, "y": fact.value, "low": fact.low, "high": fact.high, "n": fact.n}
-            row |= {"variant": fact.variant, "said": _words.said(fact)}
-            groups.setdefault((fact.attack, _words.norm(fact.threat)), []).append(row)
-    made: list[Block] = []
-    for (attack, norm), rows in groups.items():
-        for family in context.families:
-            kept = [row for row in rows if context.variety(row["variant"]).family == family]
-            if len({row["x"] for row in kept}) < 2:
-                continue
-            spec = _charts.lines(kept, x="eps", y="success", colour="variant", percent_y=True, from_zero=True)
-            cells = [[str(row["variant"]), _words.number(row["x"]), str(row["said"])] for row in kept]
-            title = f"{attack} on {family}: success against eps ({norm}), of the images right before"
-            made.append(Chart(title, spec, Table(title, ["variant", "eps", "success"], cells)))
-    return made
+def _lines(context: Context, line: Line) -> Group:
+    family, attack, norm = line
+    charts = []
+    for metric, of in NAMES.items():
+        facts = [
+            fact
+            for fact in context.find(metric, attack=attack)
+            if untargeted(fact) and not fact.source and _words.norm(fact.threat) == norm
+            and context.variety(fact.variant).family == family and _words.eps(fact.threat) is not None
+        ]  # fmt: skip
+        rows = [
+            {"x": _words.eps(fact.threat), "y": fact.value, "low": fact.low, "high": fact.high, "n": fact.n,
+             "variant": _cut(context, fact.variant), "state": _state(context, fact.variant)}
+            for fact in facts
+        ]  # fmt: skip
+        title = f"Fooled, {of}"
+        names = {fact.variant for fact in facts}
+        table = pivot(context, f"{attack} on {family}, {norm}: {title.lower()}", {"variant": "variant", "threat": "threat"},
+                      {metric: of}, where=lambda fact, names=names: untargeted(fact) and not fact.source
+                      and fact.attack == attack and _words.norm(fact.threat) == norm and fact.variant in names)  # type: ignore[misc]  # fmt: skip
+        if rows and table:
+            dash = "state" if len({row["state"] for row in rows}) > 1 else ""
+            spec = lines(
+                rows, x=f"eps ({norm})", y="fooled", colour="variant", dash=dash, percent_y=True, from_zero=True
+            )
+            charts.append(Chart(title, spec, table))
+    return Group(f"{attack} on {family}, {norm}", charts, side=True)
+
+
+def _single(context: Context, threat: str) -> Chart:
+    facts = [fact for fact in context.find("attack_success", threat=threat) if untargeted(fact) and not fact.source]
+    rows = [
+        {"x": fact.value, "low": fact.low, "high": fact.high, "n": fact.n, "variant": fact.variant, "attack": fact.attack}
+        for fact in facts if fact.value is not None
+    ]  # fmt: skip
+    table = pivot(context, f"Fooled at {threat}", {"variant": "variant", "attack": "attack"}, NAMES,
+                  where=lambda fact: untargeted(fact) and not fact.source and fact.threat == threat)  # fmt: skip
+    assert table is not None
+    title = f"Fooled at {threat}, of the images it had right"
+    return Chart(title, dots(rows, x="fooled", y="variant", colour="attack", percent_x=True), table)
+
+
+def _cut(context: Context, variant: str) -> str:
+    one = context.variety(variant)
+    return "as trained" if one.sparsity is None else f"{one.criterion or 'cut'} {100 * one.sparsity:g}%"
+
+
+def _state(context: Context, variant: str) -> str:
+    return "fine-tuned" if context.variety(variant).tuned else "not fine-tuned"

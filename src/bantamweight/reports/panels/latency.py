@@ -1,9 +1,10 @@
-"""How long one call takes, on each runtime and batch, and the speed-up over the dense net."""
+"""How long an answer takes, per runtime and batch, and how many times faster a cut form is."""
 
 from __future__ import annotations
 
-from bantamweight.reports import _charts, _words
-from bantamweight.reports._blocks import Block, Chart, Panel, Table
+from bantamweight.reports import _words
+from bantamweight.reports._blocks import Block, Chart, Group, Panel
+from bantamweight.reports._charts import dots
 from bantamweight.reports._run import Context
 from bantamweight.reports._tables import measured, pivot
 
@@ -11,32 +12,46 @@ __all__ = ["latency"]
 
 
 def latency(context: Context) -> Panel | None:
-    """Medians with intervals, speed-ups from interleaved pairs, and parity of what was exported."""
-    facts = context.find("latency_ms")
+    """Charts of medians by batch, of speed-ups, and the parity of exports; None without timings."""
+    facts = [fact for fact in context.find("latency_ms") if fact.value is not None]
     if not facts:
         return None
-    blocks: list[Block] = []
+    columns = {"latency_ms": "median", "latency_mean_ms": "mean", "latency_sd_ms": "sd", "latency_p95_ms": "p95",
+               "speedup": "times as fast as dense"}  # fmt: skip
+    charts = []
     for batch in sorted({fact.batch for fact in facts if fact.batch is not None}):
-        chosen = [fact for fact in facts if fact.batch == batch]
         rows = [
-            {"x": f.value, "low": f.low, "high": f.high, "n": f.n, "variant": f.variant, "runtime": f.runtime}
-            for f in chosen
-        ]
-        spec = _charts.dots(rows, x="milliseconds", y="variant", colour="runtime", from_zero=True)
-        cells = [[f.variant, f.runtime, _words.said(f)] for f in chosen]
-        title = f"Milliseconds per call at batch {batch}"
-        blocks.append(Chart(title, spec, Table(title, ["variant", "runtime", "median"], cells)))
-    keys = {"variant": "variant", "runtime": "runtime", "batch": "batch"}
-    heads = {
-        "latency_mean_ms": "mean",
-        "latency_sd_ms": "sd",
-        "latency_p95_ms": "95th percentile",
-        "speedup": "speed-up",
-    }
-    note = measured(facts)
-    if table := pivot(context, "Spread, and speed-up over the dense net on the same runtime", keys, heads, note=note):
-        blocks.append(table)
-    parity = {"parity_top1": "same answer as torch", "parity_max_abs": "largest difference of a logit"}
-    if table := pivot(context, "Does the exported model answer as torch does?", {"variant": "variant"}, parity):
-        blocks.append(table)
-    return Panel("Latency", 34, blocks)
+            {"x": fact.value, "low": fact.low, "high": fact.high, "n": fact.n, "variant": fact.variant,
+             "runtime": fact.runtime}
+            for fact in facts if fact.batch == batch
+        ]  # fmt: skip
+        title = "Time for one image" if batch == 1 else f"Time for a batch of {batch}"
+        table = pivot(context, f"{title}, per runtime", {"variant": "variant", "runtime": "runtime"}, columns,
+                      where=lambda fact, batch=batch: fact.batch == batch)  # type: ignore[misc]  # fmt: skip
+        if table:
+            spec = dots(rows, x="milliseconds (median, measured)", y="variant", colour="runtime", from_zero=True)
+            charts.append(Chart(title, spec, table))
+    blocks: list[Block] = [Group("", charts, side=len(charts) > 1)]
+    blocks += _speedups(context)
+    parity = {"parity_max_abs": "largest difference of a logit", "parity_top1": "same answer as torch"}
+    exports = pivot(context, "Exports held against torch", {"variant": "variant", "runtime": "runtime"}, parity)
+    blocks += [exports] if exports else []
+    return Panel("Latency", 70, blocks, measured(facts))
+
+
+def _speedups(context: Context) -> list[Block]:
+    facts = [fact for fact in context.find("speedup") if fact.value is not None]
+    if not facts:
+        return []
+    rows = [
+        {"x": fact.value, "low": fact.low, "high": fact.high, "n": fact.n, "variant": fact.variant,
+         "where": f"{fact.runtime}, batch {fact.batch}"}
+        for fact in facts
+    ]  # fmt: skip
+    keys = {"variant": "variant", "other": "against", "runtime": "runtime", "batch": "batch"}
+    table = pivot(context, "Speed-up over the dense net", keys, {"speedup": "times as fast (median of paired rounds)"})
+    assert table is not None
+    shown = sum(1 for fact in facts if fact.low is not None and fact.low > 1)
+    note = f"{shown} of {_words.plural(len(facts), 'comparison')} are shown faster: their whole interval is above 1."
+    spec = dots(rows, x="times as fast as the dense net", y="variant", colour="where", mark_at=1.0)
+    return [Chart("Speed-up over the dense net, in the same rounds", spec, table, note)]

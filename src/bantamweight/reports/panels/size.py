@@ -1,9 +1,11 @@
-"""Bytes on disk against sparsity, format by format."""
+"""Bytes of every file format against sparsity, and what the nets consist of."""
 
 from __future__ import annotations
 
-from bantamweight.reports import _charts, _words
-from bantamweight.reports._blocks import Block, Chart, Panel, Table
+from bantamweight.facts import Fact
+from bantamweight.reports import _words
+from bantamweight.reports._blocks import Block, Chart, Group, Panel, Table
+from bantamweight.reports._charts import dots, lines
 from bantamweight.reports._run import Context
 from bantamweight.reports._tables import pivot
 
@@ -11,32 +13,53 @@ __all__ = ["size"]
 
 
 def size(context: Context) -> Panel | None:
-    """Size in every format; None without sizes."""
-    facts = context.find("size_bytes")
+    """A chart per net, the table of files, the table of counts; None without such facts."""
+    blocks: list[Block] = []
+    charts = [chart for family in context.families if (chart := _chart(context, family))]
+    if charts:
+        blocks.append(Group("", charts, side=len(charts) > 1))
+    counts = {"parameters": "parameters", "nonzeros": "of them not zero", "macs": "multiply-accumulates",
+              "sparsity_asked": "zeros asked", "sparsity": "zeros achieved"}  # fmt: skip
+    say = {"sparsity_asked", "sparsity"}
+    table = pivot(context, "What each variant consists of", {"variant": "variant"}, counts,
+                  say=lambda fact: "–" if fact is None else
+                  _words.percent(fact.value) if fact.metric in say else _words.bare(fact))  # fmt: skip
+    blocks += [table] if table else []
+    if not blocks:
+        return None
+    lead = "Exact counts, so they carry no interval. 1 MB is 1,000,000 bytes; fine-tuning keeps zeros, so the files weigh the same."
+    return Panel("Size", 60, blocks, lead)
+
+
+def _chart(context: Context, family: str) -> Chart | None:
+    facts = [
+        fact for fact in context.find("size_bytes") if context.variety(fact.variant).family == family and fact.value
+    ]
     if not facts:
         return None
-    blocks: list[Block] = []
-    for family in context.families:
-        rows = []
-        for fact in facts:
-            one = context.variety(fact.variant)
-            if one.family == family and fact.value is not None and (one.dense or one.tuned or not _tuned(context)):
-                rows.append({"x": one.sparsity or 0.0, "y": fact.value / 1e6, "format": fact.item, "name": one.name})
-        if len({row["x"] for row in rows}) < 2:
-            continue
-        spec = _charts.lines(rows, x="sparsity", y="megabytes", colour="format", percent_x=True, from_zero=True)
-        cells = [[str(row["name"]), str(row["format"]), f"{row['y']:.3f} MB"] for row in rows]
-        title = f"Size of {family} on disk against sparsity"
-        blocks.append(
-            Chart(title, spec, Table(title, ["variant", "format", "size"], cells), "1 MB is 1,000,000 bytes.")
-        )
-    cells = [[fact.variant, fact.item, _words.bare(fact)] for fact in facts]
-    blocks.append(Table("Every size", ["variant", "format", "size"], cells, folded=True))
-    counts = {"parameters": "parameters", "nonzeros": "not zero", "macs": "multiply-accumulates for one image"}
-    if table := pivot(context, "Parameters and work", {"variant": "variant"}, counts):
-        blocks.append(table)
-    return Panel("Size", 32, blocks)
+    forms = list(dict.fromkeys(fact.item for fact in facts))
+    cells = {(fact.variant, fact.item): fact for fact in reversed(facts)}
+    names = list(dict.fromkeys(fact.variant for fact in facts))
+    caption = f"File size, {family}"
+    table = Table(
+        caption, ["variant", *forms], [[name, *(_bytes(cells.get((name, form))) for form in forms)] for name in names]
+    )
+    kept: dict[tuple[str, float], dict[str, object]] = {}
+    for fact in facts:
+        one = context.variety(fact.variant)
+        place = (fact.item, one.sparsity or 0.0)
+        # Where both are there, the tuned one: it is what ships.
+        if place not in kept or one.tuned:
+            kept[place] = {"x": one.sparsity or 0.0, "y": (fact.value or 0.0) / 1e6, "format": fact.item}
+    rows = sorted(kept.values(), key=lambda row: (str(row["format"]), str(row["x"])))
+    if len({row["x"] for row in rows}) == 1:
+        flat = [
+            {"x": row["y"], "low": row["y"], "high": row["y"], "format": row["format"], "net": family} for row in rows
+        ]
+        return Chart(caption, dots(flat, x="MB", y="format", colour="net", from_zero=True), table)
+    spec = lines(rows, x="share of zeros", y="MB", colour="format", percent_x=True, from_zero=True)
+    return Chart(f"File size against sparsity, {family}", spec, table)
 
 
-def _tuned(context: Context) -> bool:
-    return any(one.tuned for one in context.varieties)
+def _bytes(fact: Fact | None) -> str:
+    return "–" if fact is None else _words.size(fact.value)
