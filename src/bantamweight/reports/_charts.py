@@ -32,12 +32,15 @@ def lines(
     order = list(dict.fromkeys(row[colour] for row in rows))
     across = alt.X("x:Q", title=x, axis=_axis(percent_x), scale=alt.Scale(zero=False, nice=False, padding=12))
     up = alt.Y("y:Q", title=y, axis=_axis(percent_y), scale=_range(rows, percent_y, from_zero))
-    hue = alt.Color("colour:N", title=None, sort=order, legend=alt.Legend(symbolType="stroke"))
+    several = alt.Legend(symbolType="stroke") if len(order) > 1 or not dash else None
+    hue = alt.Color("colour:N", title=None, sort=order, legend=several)
+    dashes = list(dict.fromkeys(row[dash] for row in rows)) if dash else []
+    stroke = alt.Legend(symbolType="stroke") if len(dashes) > 1 else None
     values = [_kept(row, colour, dash) for row in rows]
     base = alt.Chart(alt.Data(values=values)).encode(x=across, color=hue)
     tips = _tips(values, x, y, colour, dash, percent_x, percent_y)
-    line_marks = {"strokeDash": alt.StrokeDash("dash:N", title=None)} if dash else {}
-    point_marks = {"shape": alt.Shape("dash:N", title=None)} if dash else {}
+    line_marks = {"strokeDash": alt.StrokeDash("dash:N", title=None, sort=dashes, legend=stroke)} if dash else {}
+    point_marks = {"shape": alt.Shape("dash:N", title=None, sort=dashes, legend=None)} if dash else {}
     layers: list[Any] = [base.mark_line(strokeWidth=2).encode(y=up, **line_marks)]
     if any(row.get("low") is not None for row in rows):
         layers.append(base.mark_rule(strokeWidth=1.5, opacity=0.65).encode(y=alt.Y("low:Q", title=y), y2="high:Q"))
@@ -70,10 +73,11 @@ def dots(
         alt.Tooltip("high:Q", title="to", format=".1%" if percent_x else ".4g"),
         alt.Tooltip("n:Q", format=","),
     ]
+    several = alt.Legend(symbolType="circle") if len(hues) > 1 else None
     base = alt.Chart(alt.Data(values=values)).encode(
-        y=alt.Y("name:N", title=None, sort=order, axis=alt.Axis(labelLimit=150)),
+        y=alt.Y("name:N", title=None, sort=order),
         yOffset=alt.YOffset("colour:N", sort=hues),
-        color=alt.Color("colour:N", title=None, sort=hues, legend=alt.Legend(symbolType="circle")),
+        color=alt.Color("colour:N", title=None, sort=hues, legend=several),
     )
     scale = alt.Scale(domain=[0, 1]) if percent_x else alt.Scale(zero=from_zero)
     across = alt.X("x:Q", title=x, axis=_axis(percent_x), scale=scale)
@@ -85,7 +89,7 @@ def dots(
     layers += [
         base.mark_rule(strokeWidth=1.5, opacity=0.65).encode(x=alt.X("low:Q", title=x), x2="high:Q"),
         base.mark_point(size=52, filled=True, opacity=1).encode(
-            x=across, shape=alt.Shape("colour:N", title=None, sort=hues), tooltip=tips
+            x=across, shape=alt.Shape("colour:N", title=None, sort=hues, legend=None), tooltip=tips
         ),
     ]
     return _spec(alt.layer(*layers), height=max(90, len(order) * max(24, 13 * len(hues)) + 30))
@@ -101,8 +105,8 @@ def heat(rows: Sequence[Row], *, x: str, y: str, value: str) -> dict[str, Any]:
         alt.Tooltip("said:N", title=value),
     ]
     base = alt.Chart(alt.Data(values=values)).encode(
-        x=alt.X("x:N", title=x, sort=across, axis=alt.Axis(labelAngle=-40, labelLimit=130, orient="bottom")),
-        y=alt.Y("y:N", title=y, sort=down, axis=alt.Axis(labelLimit=130)),
+        x=alt.X("x:N", title=x, sort=across, axis=alt.Axis(labelAngle=0)),
+        y=alt.Y("y:N", title=y, sort=down),
     )
     fill = base.mark_rect().encode(
         color=alt.Color("value:Q", title=value, scale=alt.Scale(domain=[0, 1]), legend=alt.Legend(format=".0%")),
@@ -117,7 +121,7 @@ def heat(rows: Sequence[Row], *, x: str, y: str, value: str) -> dict[str, Any]:
 
 
 def _axis(percent: bool) -> Any:
-    return alt.Axis(format="%", tickCount=6) if percent else alt.Axis(tickCount=6)
+    return alt.Axis(format="%") if percent else alt.Axis()
 
 
 def _range(rows: Sequence[Row], percent: bool, from_zero: bool) -> Any:

@@ -20,6 +20,7 @@ class Gallery:
 
     variant: str
     about: str
+    target: str
     folder: Path
     classes: tuple[str, ...]
     explainers: tuple[str, ...]
@@ -50,11 +51,14 @@ def galleries(context: Context) -> list[Gallery]:
         said = job.json("gallery.json")
         if not isinstance(said, dict) or not said.get("items"):
             continue
-        about = ", ".join(str(job.labels[key]) for key in ("attack", "threat", "target") if job.labels.get(key))
+        target = str(job.labels.get("target") or "").removeprefix("none")
+        cell = [str(job.labels[key]) for key in ("attack", "threat") if job.labels.get(key)]
+        about = ", ".join([*cell, *([f"towards {target}"] if target else [])])
         found.append(
             Gallery(
                 variant=str(job.labels.get("variant", "")),
                 about=about,
+                target=target,
                 folder=job.folder,
                 classes=tuple(str(name) for name in said.get("classes") or context.classes),
                 explainers=tuple(str(name) for name in said.get("explainers") or ()),

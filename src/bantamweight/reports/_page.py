@@ -58,7 +58,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"percent": _words.percent, "whole": _words.whole, "number": _words.number}
-    environment.filters["numeric"] = _numeric
+    environment.filters |= {"numeric": _numeric, "heads": _heads, "bound": _bound, "breakable": _breakable}
     environment.tests["table"] = lambda block: isinstance(block, _blocks.Table)
     environment.tests["chart"] = lambda block: isinstance(block, Chart)
     environment.tests["prose"] = lambda block: isinstance(block, _blocks.Prose)
@@ -76,7 +76,23 @@ def _render(environment: Environment) -> Any:
 
 def _numeric(text: str) -> bool:
     """Whether a cell reads as a number, so that it is set to the right."""
-    return text[:1].isdigit() or text[:1] in "+-–[" or text == "unknown"
+    return text[:1].isdigit() or text[:1] in ("+", "-", "[", _words.NONE) or text == "unknown"
+
+
+def _heads(table: _blocks.Table) -> list[tuple[str, bool]]:
+    """Each heading, and whether it stands over numbers."""
+    first = [cell.text if isinstance(cell, _blocks.Cell) else cell for cell in table.rows[0]] if table.rows else []
+    return [(name, 0 < at < len(first) and _numeric(first[at])) for at, name in enumerate(table.head)]
+
+
+def _bound(text: str) -> str:
+    """The text with its `n = 450` never broken over two lines."""
+    return text.replace("n = ", "n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}")
+
+
+def _breakable(text: str) -> Markup:
+    """The text, escaped, which may break after a slash: names of variants are long."""
+    return Markup("/<wbr>").join(text.split("/"))
 
 
 def _policy(scripts: Sequence[str]) -> str:

@@ -42,12 +42,6 @@ class Variety:
             return "as trained"
         return f"{self.criterion or 'cut'} {100 * self.sparsity:g}%" + (", fine-tuned" if self.tuned else "")
 
-    @property
-    def seeded(self) -> str:
-        """The seed a name carries, with its sign: `@1` of `net@1/magnitude-0.5`."""
-        found = re.match(r"[^/]*(@\d+)(/|$)", self.name)
-        return found[1] if found and found[1] not in self.family else ""
-
 
 @dataclass(frozen=True)
 class Job:
@@ -127,12 +121,7 @@ class Context:
             return name
         criteria = {other.criterion for other in self.varieties if other.criterion}
         how = f"{one.criterion} " if len(criteria) > 1 else ""
-        made = f"{one.family}{one.seeded} {how}{100 * one.sparsity:g}%" + (" tuned" if one.tuned else "")
-        return made if self._labels.get(made, name) == name else name
-
-    @cached_property
-    def _labels(self) -> dict[str, str]:
-        return {}
+        return f"{one.family} {how}{100 * one.sparsity:g}%" + (" tuned" if one.tuned else "")
 
     @cached_property
     def families(self) -> tuple[str, ...]:

@@ -10,7 +10,10 @@ from bantamweight.reports import _words
 from bantamweight.reports._blocks import Cell, Table
 from bantamweight.reports._run import Context
 
-__all__ = ["measured", "pivot", "untargeted"]
+__all__ = ["measured", "paired", "pivot", "untargeted"]
+
+
+NO_MORE: Mapping[str, Any] = {}
 
 
 def untargeted(fact: Fact) -> bool:
@@ -41,15 +44,17 @@ def pivot(
     metrics: Mapping[str, str],
     *,
     where: Callable[[Fact], bool] = lambda _fact: True,
+    only: Mapping[str, Any] = NO_MORE,
     say: Callable[[Fact | None], str] = _words.said,
     note: str = "",
     folded: bool = False,
 ) -> Table | None:
     """A table with one row per combination of `keys` (column of a fact -> heading) and one column per metric
-    (name -> heading). Columns that no fact fills are left out; None without any fact."""
+    (name -> heading), of the facts that `where` keeps and whose columns are as in `only`.
+    Columns that no fact fills are left out; None without any fact."""
     found: dict[tuple[Any, ...], dict[str, Fact]] = {}
     for metric in metrics:
-        for fact in context.find(metric):
+        for fact in context.find(metric, **only):
             if where(fact):
                 found.setdefault(tuple(getattr(fact, key) for key in keys), {}).setdefault(metric, fact)
     if not found:
@@ -67,7 +72,7 @@ def pivot(
 
 def _plain(value: Any) -> str:
     if value is None or value == "":
-        return "–"
+        return _words.NONE
     return _words.number(value) if isinstance(value, float) else str(value)
 
 
@@ -84,3 +89,22 @@ def _place(context: Context, keys: Sequence[str], values: Sequence[Any]) -> tupl
         else:
             found.append((0.0, "" if value is None else str(value)))
     return tuple(found)
+
+
+def paired(facts: Sequence[Fact], caption: str) -> Table | None:
+    """Comparisons on the same images: what was gained and lost, and what the test could have shown; folded."""
+    if not facts:
+        return None
+    attacked = any(fact.attack for fact in facts)
+    rows: list[Sequence[str | Cell]] = []
+    for fact in facts:
+        p = fact.p_adjusted if fact.p_adjusted is not None else fact.p
+        shown = p is not None and p < 0.05
+        missed = _words.NONE if fact.detectable is None else f"{100 * fact.detectable:.1f} points"
+        under = [f"{fact.attack}, {fact.threat}"] if attacked else []
+        told = Cell("shown" if shown else "not shown", kind="" if shown else "quiet")
+        counts = f"{fact.gained} / {fact.lost}"
+        rows.append([fact.variant, fact.other, *under, _words.said(fact), counts, _words.p_value(fact), missed, told])
+    heads = ["variant", "against", *(["under"] if attacked else []), "difference", "gained / lost", "p (Holm)"]
+    note = "Not shown is not the same as equal: a difference under the detectable one would usually be missed."
+    return Table(caption, [*heads, "detectable", "difference is"], rows, note, folded=True)

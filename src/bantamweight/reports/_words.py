@@ -4,9 +4,26 @@ from __future__ import annotations
 
 from bantamweight.facts import Fact
 
-__all__ = ["bare", "eps", "figure", "interval", "norm", "number", "percent", "plural", "said", "short", "size", "whole"]
+__all__ = [
+    "NONE",
+    "bare",
+    "eps",
+    "figure",
+    "interval",
+    "norm",
+    "number",
+    "p_value",
+    "percent",
+    "plural",
+    "said",
+    "short",
+    "size",
+    "whole",
+]
 
 UNKNOWN = "unknown"
+NONE = "\N{EN DASH}"
+"""What stands in a cell without a fact."""
 
 
 def percent(share: float | None, *, unit: bool = True) -> str:
@@ -96,16 +113,22 @@ def interval(fact: Fact) -> str:
 
 
 def said(fact: Fact | None, *, n: bool = True) -> str:
-    """Everything: `69.2% [66.3, 72.0], n = 1,000`; an em dash where there is no such fact.
+    """Everything: `69.2% [66.3, 72.0], n = 1,000`; a dash where there is no such fact.
 
     >>> from bantamweight.facts import proportion
     >>> said(proportion("accuracy", 692, 1000))
     '69.2% [66.3, 72.0], n\\xa0=\\xa01,000'
     """
     if fact is None:
-        return "–"
+        return NONE
     text = f"{bare(fact)} {interval(fact)}".strip()
     return f"{text}, n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{whole(fact.n)}" if n and fact.n is not None else text
+
+
+def p_value(fact: Fact) -> str:
+    """The p of a comparison, adjusted where there were several."""
+    p = fact.p_adjusted if fact.p_adjusted is not None else fact.p
+    return NONE if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def short(fact: Fact | None) -> str:

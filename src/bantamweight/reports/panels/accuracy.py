@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from bantamweight.facts import Fact
 from bantamweight.reports import _words
-from bantamweight.reports._blocks import Block, Cell, Chart, Panel, Table
+from bantamweight.reports._blocks import Block, Chart, Panel
 from bantamweight.reports._charts import dots, lines
 from bantamweight.reports._run import Context
-from bantamweight.reports._tables import pivot
+from bantamweight.reports._tables import paired, pivot
 
 __all__ = ["accuracy"]
 
@@ -31,40 +31,30 @@ def accuracy(context: Context) -> Panel | None:
         where=lambda fact: fact.split == context.split,
     )
     blocks += [recovered] if recovered else []
-    compared = paired(context, "accuracy_difference", "Compared on the same images (exact McNemar, Holm-adjusted)")
+    pairs = [fact for fact in context.find("accuracy_difference") if fact.split in ("", context.split)]
+    compared = paired(pairs, "Compared on the same images (exact McNemar, Holm-adjusted)")
     blocks += [compared] if compared else []
     n = facts[0].n
     lead = f"On {_words.whole(n)} {context.split} images; bars are 95% Wilson intervals." if n else ""
     return Panel("Accuracy and sparsity", 30, blocks, lead)
 
 
-def paired(context: Context, metric: str, caption: str) -> Table | None:
-    """Paired comparisons on the split results are read on, with what they could have shown."""
-    facts = [fact for fact in context.find(metric) if fact.split in ("", context.split)]
-    if not facts:
-        return None
-    head = ["variant", "against", "difference", "gained / lost", "n", "p (Holm)", "detectable", ""]
-    rows = []
-    for fact in facts:
-        p = fact.p_adjusted if fact.p_adjusted is not None else fact.p
-        shown = p is not None and p < 0.05
-        verdict = Cell("shown" if shown else "not shown", kind="" if shown else "quiet")
-        p_text = "–" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
-        rows.append([fact.variant, fact.other, _words.said(fact, n=False), f"{fact.gained} / {fact.lost}",
-                     _words.whole(fact.n), p_text,
-                     "–" if fact.detectable is None else f"{100 * fact.detectable:.1f} points", verdict])  # fmt: skip
-    note = "Not shown is not the same as equal: a difference under the detectable one would usually be missed."
-    return Table(caption, head, rows, note, folded=True)
-
-
 def _chart(context: Context, facts: list[Fact]) -> Chart:
     caption = f"Accuracy on {context.split} images"
     cut = [fact for fact in facts if not context.variety(fact.variant).dense]
-    table = pivot(context, caption, {"variant": "variant"}, {"accuracy": "accuracy", "sparsity": "zeros achieved"},
-                  where=lambda fact: fact.metric == "sparsity" or fact.split == context.split)  # fmt: skip
+    table = pivot(
+        context,
+        caption,
+        {"variant": "variant"},
+        {"accuracy": "accuracy", "sparsity": "zeros achieved"},
+        where=lambda fact: fact.metric == "sparsity" or fact.split == context.split,
+    )
     assert table is not None
     if not cut:
-        rows = [_row(fact, 0.0) | {"x": fact.value, "variant": fact.variant, "what": "accuracy"} for fact in facts]
+        rows = [
+            _row(fact, 0.0) | {"x": fact.value, "variant": context.label(fact.variant), "what": "accuracy"}
+            for fact in facts
+        ]
         return Chart(caption, dots(rows, x="accuracy", y="variant", colour="what", percent_x=True), table)
     rows = []
     for fact in facts:
@@ -82,8 +72,9 @@ def _chart(context: Context, facts: list[Fact]) -> Chart:
         starts = list(states) or [(one.name, "as cut")]
         rows += [_row(fact, 0.0) | {"net": net, "state": state} for net, state in starts]
     rows.sort(key=lambda row: (row["net"], row["state"], row["x"]))
-    spec = lines(rows, x="share of zeros asked for", y="accuracy", colour="net", dash="state",
-                 percent_x=True, percent_y=True)  # fmt: skip
+    spec = lines(
+        rows, x="share of zeros asked for", y="accuracy", colour="net", dash="state", percent_x=True, percent_y=True
+    )
     return Chart("Accuracy against sparsity", spec, table)
 
 

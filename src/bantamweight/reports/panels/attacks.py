@@ -41,8 +41,8 @@ def attacks(context: Context) -> Panel | None:
     )
     blocks += [half] if half else []
     lead = (
-        "Untargeted. The budget eps is in units of pixels in [0, 1], before normalisation. An image that was wrong before "
-        "the attack was not attacked; bars are 95% Wilson intervals."
+        "Untargeted. The budget eps is in units of pixels in [0, 1], before normalisation. An image that was wrong "
+        "before the attack was not attacked; bars are 95% Wilson intervals."
     )
     return Panel("Attack success", 80, blocks, lead)
 
@@ -54,19 +54,33 @@ def _lines(context: Context, line: Line) -> Group:
         facts = [
             fact
             for fact in context.find(metric, attack=attack)
-            if untargeted(fact) and not fact.source and _words.norm(fact.threat) == norm
-            and context.variety(fact.variant).family == family and _words.eps(fact.threat) is not None
-        ]  # fmt: skip
+            if untargeted(fact)
+            and not fact.source
+            and _words.norm(fact.threat) == norm
+            and context.variety(fact.variant).family == family
+            and _words.eps(fact.threat) is not None
+        ]
         rows = [
-            {"x": _words.eps(fact.threat), "y": fact.value, "low": fact.low, "high": fact.high, "n": fact.n,
-             "variant": _cut(context, fact.variant), "state": _state(context, fact.variant)}
+            {
+                "x": _words.eps(fact.threat),
+                "y": fact.value,
+                "low": fact.low,
+                "high": fact.high,
+                "n": fact.n,
+                "variant": _cut(context, fact.variant),
+                "state": _state(context, fact.variant),
+            }
             for fact in facts
-        ]  # fmt: skip
+        ]
         title = f"Fooled, {of}"
-        names = {fact.variant for fact in facts}
-        table = pivot(context, f"{attack} on {family}, {norm}: {title.lower()}", {"variant": "variant", "threat": "threat"},
-                      {metric: of}, where=lambda fact, names=names: untargeted(fact) and not fact.source
-                      and fact.attack == attack and _words.norm(fact.threat) == norm and fact.variant in names)  # type: ignore[misc]  # fmt: skip
+        table = pivot(
+            context,
+            f"{attack} on {family}, {norm}: {title.lower()}",
+            {"variant": "variant", "threat": "threat"},
+            {metric: of},
+            where=lambda fact: untargeted(fact) and _words.norm(fact.threat) == norm and _of(context, fact) == family,
+            only={"attack": attack, "source": ""},
+        )
         if rows and table:
             dash = "state" if len({row["state"] for row in rows}) > 1 else ""
             spec = lines(
@@ -79,11 +93,24 @@ def _lines(context: Context, line: Line) -> Group:
 def _single(context: Context, threat: str) -> Chart:
     facts = [fact for fact in context.find("attack_success", threat=threat) if untargeted(fact) and not fact.source]
     rows = [
-        {"x": fact.value, "low": fact.low, "high": fact.high, "n": fact.n, "variant": fact.variant, "attack": fact.attack}
-        for fact in facts if fact.value is not None
-    ]  # fmt: skip
-    table = pivot(context, f"Fooled at {threat}", {"variant": "variant", "attack": "attack"}, NAMES,
-                  where=lambda fact: untargeted(fact) and not fact.source and fact.threat == threat)  # fmt: skip
+        {
+            "x": fact.value,
+            "low": fact.low,
+            "high": fact.high,
+            "n": fact.n,
+            "variant": context.label(fact.variant),
+            "attack": fact.attack,
+        }
+        for fact in facts
+        if fact.value is not None
+    ]
+    table = pivot(
+        context,
+        f"Fooled at {threat}",
+        {"variant": "variant", "attack": "attack"},
+        NAMES,
+        where=lambda fact: untargeted(fact) and not fact.source and fact.threat == threat,
+    )
     assert table is not None
     title = f"Fooled at {threat}, of the images it had right"
     return Chart(title, dots(rows, x="fooled", y="variant", colour="attack", percent_x=True), table)
@@ -94,5 +121,9 @@ def _cut(context: Context, variant: str) -> str:
     return "as trained" if one.sparsity is None else f"{one.criterion or 'cut'} {100 * one.sparsity:g}%"
 
 
+def _of(context: Context, fact: Fact) -> str:
+    return context.variety(fact.variant).family
+
+
 def _state(context: Context, variant: str) -> str:
-    return "fine-tuned" if context.variety(variant).tuned else "not fine-tuned"
+    return "fine-tuned" if context.variety(variant).tuned else "as trained or cut"

@@ -37,8 +37,8 @@ def classes(context: Context) -> Panel | None:
         )
         blocks.append(Fragment(source, {"tables": rest}))
     lead = (
-        f"On {context.split} images. Recall: of a class's images, how many are given it. Precision: of the images given "
-        "a class, how many are of it. Where a class was never answered, it has no precision."
+        f"On {context.split} images. Recall: of a class's images, how many are given it. Precision: of the images "
+        "given a class, how many are of it. Where a class was never answered, it has no precision."
     )
     return Panel("Class by class", 50, blocks, lead)
 
@@ -49,8 +49,9 @@ def _chart(context: Context, name: str, cells: dict[tuple[str, str], Fact], tabl
         for metric in ("recall", "precision"):
             fact = cells.get((item, metric))
             if fact is not None:
-                rows.append({"x": fact.value, "low": fact.low, "high": fact.high, "n": fact.n, "class": item,
-                             "what": metric})  # fmt: skip
+                rows.append(
+                    {"x": fact.value, "low": fact.low, "high": fact.high, "n": fact.n, "class": item, "what": metric}
+                )
     spec = dots(rows, x="share", y="class", colour="what", percent_x=True)
     note = f"The first {CHARTED} of {len(context.classes)} classes." if len(context.classes) > CHARTED else ""
     return Chart(f"Precision and recall, {name}", spec, table, note)

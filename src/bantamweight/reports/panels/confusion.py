@@ -61,10 +61,15 @@ def _matrix(classes: Sequence[str], facts: Sequence[Fact], name: str) -> dict[st
         ((count, pair) for pair, count in cells.items() if pair[0] != pair[1]), key=lambda one: (-one[0], one[1])
     )
     grid = [
-        [{"count": cells.get((truth, answer), 0), "share": cells.get((truth, answer), 0) / max(1, totals.get(truth, 0))}
-         for answer in range(len(classes) + silent)]
+        [
+            {
+                "count": cells.get((truth, answer), 0),
+                "share": cells.get((truth, answer), 0) / max(1, totals.get(truth, 0)),
+            }
+            for answer in range(len(classes) + silent)
+        ]
         for truth in range(len(classes))
-    ]  # fmt: skip
+    ]
     pairs = [
         {"truth": pair[0], "answer": pair[1], "count": count, "of": totals[pair[0]]} for count, pair in wrong[:PAIRS]
     ]
@@ -78,7 +83,7 @@ def _predicted(context: Context, variant: str, count: int) -> list[int]:
             column = pq.read_table(job.folder / "predictions.parquet", columns=["predicted"])["predicted"]
         except (OSError, pa.ArrowException, KeyError):
             continue
-        return [code if 0 <= code < count else count for code in column.to_pylist()]
+        return [int(code) if code is not None and 0 <= code < count else count for code in column.to_pylist()]
     return []
 
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bantamweight.facts import Fact
-from bantamweight.reports import _words
 from bantamweight.reports._blocks import Block, Chart, Fragment, Panel, Prose, Table
 from bantamweight.reports._charts import dots
 from bantamweight.reports._galleries import Gallery, galleries, named
@@ -22,24 +21,35 @@ def explanations(context: Context, *, most_images: int = 420) -> Panel | None:
     blocks: list[Block] = []
     by_family: dict[str, list[Gallery]] = {}
     for one in galleries(context):
-        by_family.setdefault(context.variety(one.variant).family, []).append(one)
+        of_family = by_family.setdefault(context.variety(one.variant).family, [])
+        # Clean maps do not depend on the attack: one gallery of each variant is enough.
+        if one.variant not in {other.variant for other in of_family}:
+            of_family.append(one)
     grids = [grid for family, found in by_family.items() if (grid := _grid(context, family, found, most_images))]
     if grids:
         pictures = album(path for grid in grids for path in grid["paths"])
         blocks.append(Fragment("{% include 'maps.html' %}", {"grids": [_filled(grid, pictures) for grid in grids]}))
         blocks += [Prose(pictures.note, "note")] if pictures.note else []
-    blocks += [chart for title, against in (("by the attack", "attacked"), ("by the cut", "dense"))
-               if (chart := _moved(context, title, against))]  # fmt: skip
+    blocks += [
+        chart
+        for title, against in (("by the attack", "attacked"), ("by the cut", "dense"))
+        if (chart := _moved(context, title, against))
+    ]
     undefined = context.find("explainer_undefined")
     if undefined:
         rows = [[fact.variant, named(fact.item), fact.note] for fact in undefined]
         blocks.append(Table("Not defined", ["variant", "method", "why"], rows))
-    flat = pivot(context, "Maps without information (constant up to rounding)",
-                 {"variant": "variant", "item": "method"}, {"flat_maps": "flat"}, folded=True)  # fmt: skip
+    flat = pivot(
+        context,
+        "Maps without information (constant up to rounding)",
+        {"variant": "variant", "item": "method"},
+        {"flat_maps": "flat"},
+        folded=True,
+    )
     blocks += [flat] if flat else []
     if not blocks:
         return None
-    lead = "Maps of the predicted class on clean images; the same images for every form of a net. A hatched map says nothing."
+    lead = "Maps of the predicted class on clean images, the same for every form of a net. A hatched map says nothing."
     return Panel("What the nets look at", 140, blocks, lead)
 
 
@@ -56,7 +66,7 @@ def _grid(context: Context, family: str, found: Sequence[Gallery], most: int) ->
     chosen = sorted(chosen[:count], key=lambda item: not item.get("right"))
     if not methods or not chosen:
         return None
-    tables = [
+    tables: list[dict[str, Any]] = [
         {
             "name": named(method),
             "heads": [context.variety(one.variant).form for one in found],
@@ -74,13 +84,20 @@ def _row(item: Mapping[str, Any], method: str, found: Sequence[Gallery]) -> dict
     cells = []
     for one in found:
         same = next((other for other in one.items if other.get("index") == item.get("index")), None)
-        cells.append({
-            "path": one.paths(same).get(f"{method} clean") if same else None,
-            "said": str(same["clean"]["predicted"]) if same else "",
-            "right": bool(same and same.get("right")),
-        })  # fmt: skip
-    return {"name": str(item.get("name", "")), "label": str(item["label"]), "right": bool(item.get("right")),
-            "image": found[0].paths(item).get("original"), "cells": cells}  # fmt: skip
+        cells.append(
+            {
+                "path": one.paths(same).get(f"{method} clean") if same else None,
+                "said": str(same["clean"]["predicted"]) if same else "",
+                "right": bool(same and same.get("right")),
+            }
+        )
+    return {
+        "name": str(item.get("name", "")),
+        "label": str(item["label"]),
+        "right": bool(item.get("right")),
+        "image": found[0].paths(item).get("original"),
+        "cells": cells,
+    }
 
 
 def _filled(grid: Mapping[str, Any], pictures: Album) -> dict[str, Any]:
@@ -88,12 +105,16 @@ def _filled(grid: Mapping[str, Any], pictures: Album) -> dict[str, Any]:
         return pictures.get(path) if path is not None else ""
 
     tables = [
-        table | {"rows": [
-            row | {"image": uri(row["image"]), "cells": [cell | {"uri": uri(cell["path"])} for cell in row["cells"]]}
-            for row in table["rows"]
-        ]}
+        table
+        | {
+            "rows": [
+                row
+                | {"image": uri(row["image"]), "cells": [cell | {"uri": uri(cell["path"])} for cell in row["cells"]]}
+                for row in table["rows"]
+            ]
+        }
         for table in grid["tables"]
-    ]  # fmt: skip
+    ]
     return {"family": grid["family"], "tables": tables}
 
 
@@ -101,14 +122,26 @@ def _moved(context: Context, title: str, against: str) -> Chart | None:
     facts: list[Fact] = [fact for fact in context.find("map_correlation", against=against) if fact.value is not None]
     if not facts:
         return None
-    rows = [{"x": fact.value, "low": fact.low, "high": fact.high, "n": fact.n, "variant": fact.variant,
-             "method": named(fact.item)} for fact in facts]  # fmt: skip
+    rows = [
+        {
+            "x": fact.value,
+            "low": fact.low,
+            "high": fact.high,
+            "n": fact.n,
+            "variant": context.label(fact.variant),
+            "method": named(fact.item),
+        }
+        for fact in facts
+    ]
     keys = {"variant": "variant", "item": "method", "attack": "attack", "threat": "threat"}
     caption = f"How far maps are moved {title}: mean rank correlation, 1 is unmoved"
-    table = pivot(context, caption, keys, {"map_correlation": "rank correlation"},
-                  where=lambda fact: fact.against == against)  # fmt: skip
+    table = pivot(
+        context, caption, keys, {"map_correlation": "rank correlation"}, where=lambda fact: fact.against == against
+    )
     assert table is not None
-    notes = dict.fromkeys(fact.note for fact in facts if fact.note)
+    left_out = any(fact.note for fact in facts)
+    note = (
+        "A map without information has no ranks: such pairs are left out, and n counts those kept." if left_out else ""
+    )
     spec = dots(rows, x="rank correlation", y="variant", colour="method", from_zero=True)
-    note = "; ".join([*list(notes)[:3], *(["..."] if len(notes) > 3 else [])])
-    return Chart(caption, spec, table, note or _words.plural(len(facts), "comparison"))
+    return Chart(caption, spec, table, note)

@@ -41,22 +41,25 @@ def gallery(context: Context, *, most_images: int = 420) -> Panel | None:
         blocks.append(Prose(f"The first {count} of {cut} examples per variant; the store holds the rest.", "note"))
     blocks += [Prose(pictures.note, "note")] if pictures.note else []
     lead = (
-        "Examples, not evidence: the same images for every form of a net, chosen by the dense net's answers. Perturbations are "
-        "drawn around grey and enlarged by the factor stated; sizes are in pixels of [0, 1]."
+        "Examples, not evidence: the same images for every form of a net, chosen by the dense net's answers. "
+        "Perturbations are drawn around grey and enlarged by the factor stated; sizes are in pixels of [0, 1]."
     )
     return Panel("Before and after an attack", 130, blocks, lead)
 
 
 def _example(one: Gallery, item: Mapping[str, Any], pictures: Album) -> dict[str, Any]:
     files = {key: pictures.get(path) for key, path in one.paths(item).items()}
-    clean, after = item["clean"], item.get("adversarial")
+    # An image that was wrong before was not attacked: there is no after to show.
+    attacked = bool(item.get("attacked", True))
+    clean, after = item["clean"], item.get("adversarial") if attacked else None
     norms = item.get("norms") or {}
     return {
         "name": str(item.get("name", item.get("index", ""))),
         "label": str(item["label"]),
         "clean": clean,
         "after": after,
-        "attacked": bool(item.get("attacked", True)),
+        "attacked": attacked,
+        "target": one.target,
         "success": bool(item.get("success")),
         "query": item.get("query"),
         "norms": [(name, _words.number(norms[key])) for key, name in NORMS.items() if key in norms],
@@ -88,6 +91,6 @@ def _logits(
         best = sorted(order, key=lambda at: -max(first[at], second[at] if second else first[at]))[:10]
         order = sorted(best)  # type: ignore[assignment]
     return [
-        {"class": classes[at], "before": f"{first[at]:.2f}", "after": f"{second[at]:.2f}" if second else "–"}
+        {"class": classes[at], "before": f"{first[at]:.2f}", "after": f"{second[at]:.2f}" if second else _words.NONE}
         for at in order
     ]

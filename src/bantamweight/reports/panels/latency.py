@@ -16,18 +16,35 @@ def latency(context: Context) -> Panel | None:
     facts = [fact for fact in context.find("latency_ms") if fact.value is not None]
     if not facts:
         return None
-    columns = {"latency_ms": "median", "latency_mean_ms": "mean", "latency_sd_ms": "sd", "latency_p95_ms": "p95",
-               "speedup": "times as fast as dense"}  # fmt: skip
+    columns = {
+        "latency_ms": "median",
+        "latency_mean_ms": "mean",
+        "latency_sd_ms": "sd",
+        "latency_p95_ms": "p95",
+        "speedup": "times as fast as dense",
+    }
     charts = []
     for batch in sorted({fact.batch for fact in facts if fact.batch is not None}):
         rows = [
-            {"x": fact.value, "low": fact.low, "high": fact.high, "n": fact.n, "variant": fact.variant,
-             "runtime": fact.runtime}
-            for fact in facts if fact.batch == batch
-        ]  # fmt: skip
+            {
+                "x": fact.value,
+                "low": fact.low,
+                "high": fact.high,
+                "n": fact.n,
+                "variant": context.label(fact.variant),
+                "runtime": fact.runtime,
+            }
+            for fact in facts
+            if fact.batch == batch
+        ]
         title = "Time for one image" if batch == 1 else f"Time for a batch of {batch}"
-        table = pivot(context, f"{title}, per runtime", {"variant": "variant", "runtime": "runtime"}, columns,
-                      where=lambda fact, batch=batch: fact.batch == batch)  # type: ignore[misc]  # fmt: skip
+        table = pivot(
+            context,
+            f"{title}, per runtime",
+            {"variant": "variant", "runtime": "runtime"},
+            columns,
+            only={"batch": batch},
+        )
         if table:
             spec = dots(rows, x="milliseconds (median, measured)", y="variant", colour="runtime", from_zero=True)
             charts.append(Chart(title, spec, table))
@@ -44,10 +61,16 @@ def _speedups(context: Context) -> list[Block]:
     if not facts:
         return []
     rows = [
-        {"x": fact.value, "low": fact.low, "high": fact.high, "n": fact.n, "variant": fact.variant,
-         "where": f"{fact.runtime}, batch {fact.batch}"}
+        {
+            "x": fact.value,
+            "low": fact.low,
+            "high": fact.high,
+            "n": fact.n,
+            "variant": context.label(fact.variant),
+            "where": f"{fact.runtime}, batch {fact.batch}",
+        }
         for fact in facts
-    ]  # fmt: skip
+    ]
     keys = {"variant": "variant", "other": "against", "runtime": "runtime", "batch": "batch"}
     table = pivot(context, "Speed-up over the dense net", keys, {"speedup": "times as fast (median of paired rounds)"})
     assert table is not None

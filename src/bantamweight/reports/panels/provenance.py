@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import yaml
@@ -24,7 +25,9 @@ def provenance(context: Context) -> Panel:
     blocks: list[Block] = []
     gates = [gate for gate in manifest.get("gates") or [] if isinstance(gate, dict)]
     if gates:
-        rows = [[str(gate.get("gate", "")), _number(gate.get("value")), _passed(gate)] for gate in gates]
+        rows: list[Sequence[str | Cell]] = [
+            [str(gate.get("gate", "")), _number(gate.get("value")), _passed(gate)] for gate in gates
+        ]
         blocks.append(Table("Gates of this study", ["gate", "value found", "outcome"], rows))
     blocks.append(_made(context))
     if manifest.get("spec"):
@@ -66,7 +69,7 @@ def _jobs(context: Context) -> list[Block]:
     for job in context.manifest.get("jobs") or []:
         labels = job.get("labels") or {}
         said = ", ".join(f"{key} {value}" for key, value in labels.items() if value not in ("", None))
-        rows.append([str(job.get("kind", "")), said or "–", str(job.get("key", ""))])
+        rows.append([str(job.get("kind", "")), said or _words.NONE, str(job.get("key", ""))])
     caption = f"{_words.plural(len(rows), 'job')} of this run, with their keys"
     return [Table(caption, ["kind", "of", "key"], rows, folded=True)] if rows else []
 

@@ -29,8 +29,10 @@ def _layers(context: Context, name: str) -> Chart:
     layers = list(dict.fromkeys(fact.item for fact in facts))
     steps = sorted({fact.step for fact in facts if fact.step is not None})
     cells = {(fact.item, fact.step): fact for fact in facts}
-    rows = [{"x": fact.step, "y": fact.value, "low": fact.low, "high": fact.high, "n": fact.n, "layer": fact.item}
-            for fact in facts]  # fmt: skip
+    rows = [
+        {"x": fact.step, "y": fact.value, "low": fact.low, "high": fact.high, "n": fact.n, "layer": fact.item}
+        for fact in facts
+    ]
     spec = lines(
         rows, x="share of this layer's weights cut", y="accuracy", colour="layer", percent_x=True, percent_y=True
     )
@@ -47,13 +49,16 @@ def _achieved(context: Context, family: str) -> Table | None:
     names = list(dict.fromkeys(fact.variant for fact in facts))
     layers = list(dict.fromkeys(fact.item for fact in facts))
     cells = {(fact.item, fact.variant): fact for fact in facts}
-    shares = {(layer, name): _words.percent(cells[layer, name].value) if (layer, name) in cells else "–"
-              for layer in layers for name in names}  # fmt: skip
+    shares = {
+        (layer, name): _words.percent(cells[layer, name].value) if (layer, name) in cells else _words.NONE
+        for layer in layers
+        for name in names
+    }
     rows = [[layer, *(shares[layer, name] for name in names)] for layer in layers]
     whole = [context.one("sparsity", variant=name) for name in names]
     asked = [context.one("sparsity_asked", variant=name) for name in names]
     for label, found in (("all layers", whole), ("asked for", asked)):
         if any(found):
-            rows.append([label, *(_words.percent(fact.value) if fact else "–" for fact in found)])
+            rows.append([label, *(_words.percent(fact.value) if fact else _words.NONE for fact in found)])
     heads = [context.variety(name).form for name in names]
     return Table(f"Zeros in each layer, {family}", ["layer", *heads], rows, folded=False)

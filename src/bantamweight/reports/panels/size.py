@@ -18,16 +18,27 @@ def size(context: Context) -> Panel | None:
     charts = [chart for family in context.families if (chart := _chart(context, family))]
     if charts:
         blocks.append(Group("", charts, side=len(charts) > 1))
-    counts = {"parameters": "parameters", "nonzeros": "of them not zero", "macs": "multiply-accumulates",
-              "sparsity_asked": "zeros asked", "sparsity": "zeros achieved"}  # fmt: skip
+    counts = {
+        "parameters": "parameters",
+        "nonzeros": "of them not zero",
+        "macs": "multiply-accumulates",
+        "sparsity_asked": "zeros asked",
+        "sparsity": "zeros achieved",
+    }
     say = {"sparsity_asked", "sparsity"}
-    table = pivot(context, "What each variant consists of", {"variant": "variant"}, counts,
-                  say=lambda fact: "–" if fact is None else
-                  _words.percent(fact.value) if fact.metric in say else _words.bare(fact))  # fmt: skip
+    table = pivot(
+        context,
+        "What each variant consists of",
+        {"variant": "variant"},
+        counts,
+        say=lambda fact: (
+            _words.NONE if fact is None else _words.percent(fact.value) if fact.metric in say else _words.bare(fact)
+        ),
+    )
     blocks += [table] if table else []
     if not blocks:
         return None
-    lead = "Exact counts, so they carry no interval. 1 MB is 1,000,000 bytes; fine-tuning keeps zeros, so the files weigh the same."
+    lead = "Exact counts, so they carry no interval. 1 MB is 1,000,000 bytes."
     return Panel("Size", 60, blocks, lead)
 
 
@@ -62,4 +73,4 @@ def _chart(context: Context, family: str) -> Chart | None:
 
 
 def _bytes(fact: Fact | None) -> str:
-    return "–" if fact is None else _words.size(fact.value)
+    return _words.NONE if fact is None else _words.size(fact.value)

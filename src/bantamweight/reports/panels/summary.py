@@ -23,6 +23,7 @@ TITLES = {
 COLUMNS = ("variant", "other", "source", "attack", "threat", "target", "split", "item", "against", "runtime")
 WORDED = ("other", "source", "target", "against")
 SHOWN = 12
+AT_ONCE = 4
 
 
 def summary(context: Context) -> Panel | None:
@@ -69,8 +70,14 @@ def _recommended(context: Context, found: Sequence[Claim]) -> list[Block]:
         if claim.topic == "recommended" and claim.evidence:
             fact = context.facts[claim.evidence[0]]
             reason = fact.note.removeprefix("not supported: ")
-            cards.append({"scenario": fact.item, "variant": fact.variant if fact.value else "", "reason": reason,
-                          "row": claim.evidence[0]})  # fmt: skip
+            cards.append(
+                {
+                    "scenario": fact.item,
+                    "variant": fact.variant if fact.value else "",
+                    "reason": reason,
+                    "row": claim.evidence[0],
+                }
+            )
     if not cards:
         return []
     return [Group("Recommended operating point", [Fragment("{% include 'cards.html' %}", {"cards": cards})])]
@@ -129,14 +136,18 @@ def _list(context: Context, found: Sequence[Claim]) -> Fragment:
     items: list[dict[str, Any]] = []
     for claim in found:
         rows = [{"row": row, "text": _evidence(context.facts[row])} for row in claim.evidence[:SHOWN]]
-        items.append({
-            "text": claim.text,
-            "supported": claim.verdict == "supported",
-            "reason": claim.reason,
-            "evidence": rows,
-            "count": len(claim.evidence),
-        })  # fmt: skip
-    return Fragment("{% include 'claims.html' %}", {"items": items})
+        items.append(
+            {
+                "text": claim.text,
+                "supported": claim.verdict == "supported",
+                "reason": claim.reason,
+                "evidence": rows,
+                "count": len(claim.evidence),
+            }
+        )
+    return Fragment(
+        "{% include 'claims.html' %}", {"items": items, "shown": AT_ONCE if len(items) > AT_ONCE + 1 else len(items)}
+    )
 
 
 def _evidence(fact: Fact) -> str:

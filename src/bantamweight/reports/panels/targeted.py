@@ -15,21 +15,37 @@ def targeted(context: Context) -> Panel | None:
     facts = [fact for fact in context.find("targeted_success") if not untargeted(fact) and fact.value is not None]
     if not facts:
         return None
-    columns = {"targeted_success": "answered the target", "attack_success": "no longer right",
-               "robust_accuracy": "still right, of all", "confidence_target": "confidence in the target (mean)",
-               "iterations_to_success": "queries to success (mean)"}  # fmt: skip
+    columns = {
+        "targeted_success": "answered the target",
+        "attack_success": "no longer right",
+        "robust_accuracy": "still right, of all",
+        "confidence_target": "confidence in the target (mean)",
+        "iterations_to_success": "queries to success (mean)",
+    }
     blocks: list[Block] = []
     for target in dict.fromkeys(fact.target for fact in facts):
         rows = [
-            {"x": fact.value, "low": fact.low, "high": fact.high, "n": fact.n, "variant": fact.variant,
-             "cell": f"{fact.attack}, {fact.threat}"}
-            for fact in facts if fact.target == target
-        ]  # fmt: skip
+            {
+                "x": fact.value,
+                "low": fact.low,
+                "high": fact.high,
+                "n": fact.n,
+                "variant": context.label(fact.variant),
+                "cell": f"{fact.attack}, {fact.threat}",
+            }
+            for fact in facts
+            if fact.target == target
+        ]
         keys = {"variant": "variant", "attack": "attack", "threat": "threat", "seed": "seed"}
-        table = pivot(context, f"Towards {target}", keys, columns,
-                      where=lambda fact, target=target: fact.target == target and not fact.source)  # type: ignore[misc]  # fmt: skip
+        table = pivot(
+            context,
+            f"Towards {target}",
+            keys,
+            columns,
+            only={"target": target, "source": ""},
+        )
         if table:
             spec = dots(rows, x="answered the target", y="variant", colour="cell", percent_x=True)
             blocks.append(Chart(f"Images moved to {target}", spec, table))
-    lead = "Over the images that were right before and are not of the target class. Reaching the target is harder than any wrong answer."
+    lead = "Over the images that were right before and are not of the target class."
     return Panel("Targeted attacks", 100, blocks, lead)

@@ -48,10 +48,15 @@ def _curves(context: Context, names: Sequence[str]) -> list[Block]:
             continue
         # Intervals on every epoch of every line would hide the lines; the table has them.
         rows = [
-            {"x": fact.step, "y": fact.value, "n": fact.n, "variant": context.variety(fact.variant).form,
-             "split": fact.split}
+            {
+                "x": fact.step,
+                "y": fact.value,
+                "n": fact.n,
+                "variant": context.variety(fact.variant).form,
+                "split": fact.split,
+            }
             for fact in facts
-        ]  # fmt: skip
+        ]
         share = metric == "epoch_accuracy"
         colour, dash = ("split", "") if one else ("variant", "split")
         spec = lines(rows, x="epoch", y=title.lower(), colour=colour, dash=dash, percent_y=share, from_zero=not share)
@@ -76,4 +81,4 @@ def _per_epoch(context: Context, variant: str) -> str:
     """Over the rows of one split; the others repeat it."""
     found = [fact for fact in context.find("epoch_seconds", variant=variant) if fact.value is not None]
     seconds = [fact.value or 0.0 for fact in found if fact.split == found[0].split]
-    return f"{_words.number(median(seconds))} s" if seconds else "–"
+    return f"{_words.number(median(seconds))} s" if seconds else _words.NONE

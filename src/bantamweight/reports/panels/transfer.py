@@ -29,8 +29,8 @@ def transfer(context: Context) -> Panel | None:
         aimed = f", towards {target}" if target not in ("", "none") else ""
         blocks.append(Group(f"{attack}, {threat}{aimed}", [chart for chart in charts if chart], side=True))
     lead = (
-        "Columns made the images, rows judge them. The second map leaves out images that failed at home, so a weak attack "
-        "is not taken for one that does not carry over. A form judged by itself is the white-box attack."
+        "Columns made the images, rows judge them. The second map leaves out images that failed at home, so a weak "
+        "attack is not taken for one that does not carry over. A form judged by itself is the white-box attack."
     )
     return Panel("Transfer", 110, blocks, lead)
 
@@ -47,8 +47,18 @@ def _chart(context: Context, metric: str, cell: Cell) -> Chart | None:
     judged = sorted(dict.fromkeys(fact.variant for fact in facts), key=context.place)
     cells = {(fact.source, fact.variant): fact for fact in facts}
     # Few sources are judged by many variants: the many go down, where a phone has room.
-    rows = [{"x": fact.source, "y": fact.variant, "value": fact.value, "said": _words.said(fact), "n": fact.n}
-            for name in judged for fact in facts if fact.variant == name]  # fmt: skip
+    rows = [
+        {
+            "x": context.label(fact.source),
+            "y": context.label(fact.variant),
+            "value": fact.value,
+            "said": _words.said(fact),
+            "n": fact.n,
+        }
+        for name in judged
+        for fact in facts
+        if fact.variant == name
+    ]
     caption = f"Fooled, {TITLES[metric]}"
     return Chart(
         caption, heat(rows, x="made on", y="judged by", value="fooled"), _table(caption, judged, sources, cells)

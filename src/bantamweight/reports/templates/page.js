@@ -51,10 +51,12 @@
       axis: { labelColor: quiet, titleColor: quiet, gridColor: rule, domainColor: rule, tickColor: rule,
         labelFontSize: 12, titleFontSize: 12, titleFontWeight: 500, titlePadding: 8, labelFlush: false },
       axisX: { grid: true }, axisY: { grid: true },
+      axisXQuantitative: { tickCount: width < 480 ? 4 : 8, labelSeparation: 6 }, axisYQuantitative: { tickCount: 6 },
       axisBand: { grid: false },
-      legend: { labelColor: ink, titleColor: quiet, orient: "top", labelFontSize: 12, titleFontSize: 12,
+      axisYDiscrete: { labelLimit: Math.min(280, Math.round(width * 0.45)) },
+      legend: { labelColor: ink, titleColor: quiet, orient: "top", layout: { top: { direction: "vertical", anchor: "start" } }, labelFontSize: 12, titleFontSize: 12,
         titleFontWeight: 500, labelLimit: Math.min(260, width - 60), columns: width < 420 ? 1 : width < 700 ? 2 : 3,
-        symbolStrokeWidth: 2.5, symbolSize: 80, gradientLength: Math.min(200, width - 60), gradientThickness: 10 },
+        symbolStrokeWidth: 2.5, symbolOpacity: 1, symbolSize: 80, gradientLength: Math.min(200, Math.round(width * 0.4)), gradientThickness: 10 },
       line: { color: colour("c1") }, point: { color: colour("c1") }, rule: { color: colour("quiet") },
       text: { color: ink },
       style: { cell: { fontSize: 11 } },
@@ -100,17 +102,23 @@
 
   // ---- contents: where the reader is
   const links = new Map(all(".toc a").map((link) => [link.hash.slice(1), link]));
-  const spy = new IntersectionObserver((entries) => {
-    for (const entry of entries) {
-      if (!entry.isIntersecting) continue;
-      links.forEach((link) => link.removeAttribute("aria-current"));
-      const link = links.get(entry.target.id);
-      link?.setAttribute("aria-current", "true");
-      const list = link?.closest("ol");
-      if (list && list.scrollWidth > list.clientWidth) list.scrollTo({ left: link.offsetLeft - 16, behavior: "instant" });
-    }
-  }, { rootMargin: "-15% 0px -75% 0px" });
-  all(".panel").forEach((panel) => spy.observe(panel));
+  const sections = all(".panel");
+  const mark = () => {
+    const here = sections.findLast((panel) => panel.getBoundingClientRect().top < innerHeight * 0.3) ?? sections[0];
+    const link = links.get(here?.id);
+    if (!link || link.hasAttribute("aria-current")) return;
+    links.forEach((other) => other.removeAttribute("aria-current"));
+    link.setAttribute("aria-current", "true");
+    const list = link.closest("ol");
+    if (list.scrollWidth > list.clientWidth) list.scrollTo({ left: link.offsetLeft - 16, behavior: "instant" });
+  };
+  let asked = false;
+  addEventListener("scroll", () => {
+    if (asked) return;
+    asked = true;
+    requestAnimationFrame(() => { asked = false; mark(); });
+  }, { passive: true });
+  mark();
 
   // ---- one of several: a <select data-picks="group"> shows the element whose data-pick equals its value
   all("select[data-picks]").forEach((select) => {
