@@ -21,7 +21,7 @@ def cifar512(shared):
 @pytest.fixture(scope="session")
 def zoo_net(shared):
     """A zoo net by name; resnet20 with the shared weights, others with fixed random ones."""
-    from bantamweight.models._load import load_model
+    from bantamweight.loading import load_model
 
     def net(name):
         if name == "resnet20":

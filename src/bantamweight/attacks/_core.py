@@ -113,8 +113,8 @@ def run(
     right = clean.argmax(dim=1) == labels
     attacked = right & (aims != labels)
     budgets = threat.budgets(len(images)) if eps is None else eps.to(torch.float32)
-    problem = _problem(attack, images, labels, aims, budgets, torch.nonzero(attacked)[:, 0], seed)
-    best = _results(attack, oracle, threat, problem, until, batch, images)
+    problem = _problem(attack, images, labels, aims, budgets, torch.nonzero(attacked)[:, 0], seed, clean)
+    best = _results(attack, oracle, threat, problem, until, batch, clean)
     return conclude(oracle, threat, attack.name, images, labels, aims, budgets, clean, attacked, best)
 
 
@@ -139,10 +139,18 @@ def _check(images: Images, labels: Labels, targets: Labels | None, clean: Logits
 class _Problem:
     rows: Rows
     sample: Int64[Tensor, " r"]
+    clean: Logits
 
 
 def _problem(
-    attack: Attack, images: Images, labels: Labels, targets: Labels, eps: Tensor, chosen: Tensor, seed: int
+    attack: Attack,
+    images: Images,
+    labels: Labels,
+    targets: Labels,
+    eps: Tensor,
+    chosen: Tensor,
+    seed: int,
+    clean: Logits,
 ) -> _Problem:
     """Every lane of every attacked image as one waiting row; lanes of an image stand next to each other."""
     sample = chosen.repeat_interleave(attack.lanes)
@@ -158,7 +166,7 @@ def _problem(
         step=torch.zeros_like(sample),
         lane=lane,
     )
-    return _Problem(rows, sample)
+    return _Problem(rows, sample, clean)
 
 
 def _admit(
@@ -178,7 +186,7 @@ def _admit(
         "score": torch.full((count,), torch.inf, device=device),
         "best": rows.images.clone(),
         "first": rows.images.clone(),
-        "first_margin": torch.full((count,), torch.inf, device=device),
+        "judged": problem.clean[problem.sample[chosen]].to(device),
         "query": never,
         "forwards": torch.zeros_like(never),
         "backwards": torch.zeros_like(never),
@@ -199,10 +207,10 @@ def _put(play: _Play, slots: Tensor, new: _Play) -> None:
 
 
 def _results(
-    attack: Attack, oracle: Oracle, threat: Threat, problem: _Problem, until: Until, batch: int, images: Images
+    attack: Attack, oracle: Oracle, threat: Threat, problem: _Problem, until: Until, batch: int, clean: Logits
 ) -> dict[str, Tensor]:
     """The loop: fill the tile, ask, tell, look for successes, settle, refill."""
-    best = _empty(images)
+    best = _empty(problem.rows.images, clean)
     queue = deque(range(len(problem.sample)))
     play: _Play | None = None
     while True:
@@ -273,11 +281,12 @@ def _look(oracle: Oracle, threat: Threat, play: _Play, query: Query, answer: Ans
     index = torch.nonzero(check)[:, 0]
     if len(index) == 0:
         return
-    gaps = margin(oracle.judge(points[index]), rows.labels[index], rows.targets[index])
+    judged = oracle.judge(points[index])
+    gaps = margin(judged, rows.labels[index], rows.targets[index])
     confirmed = index[gaps < 0]
     book["query"][confirmed] = torch.minimum(book["query"][confirmed], rows.step[confirmed])
     book["first"][confirmed] = points[confirmed]
-    book["first_margin"][confirmed] = gaps[gaps < 0]
+    book["judged"][confirmed] = judged[gaps < 0]
     if until == "converged":
         book["score"][confirmed] = score[confirmed]
         book["best"][confirmed] = points[confirmed]
@@ -319,9 +328,10 @@ def _record(play: _Play, place: int, best: dict[str, Tensor], until: Until) -> N
     first = until == "first" and query < NEVER
     best["image"][sample] = (book["first"] if first else book["best"])[place].to(best["image"].device)
     best["fallback"][sample] = book["first"][place].to(best["image"].device)
+    best["judged"][sample] = book["judged"][place].to(best["image"].device)
 
 
-def _empty(images: Images) -> dict[str, Tensor]:
+def _empty(images: Images, clean: Logits) -> dict[str, Tensor]:
     """Results of images nobody has attacked yet."""
     count = len(images)
     long = torch.zeros(count, dtype=torch.int64)
@@ -332,6 +342,7 @@ def _empty(images: Images) -> dict[str, Tensor]:
         "lane": torch.full_like(long, NEVER),
         "image": images.clone(),
         "fallback": images.clone(),
+        "judged": clean.clone(),
         "forwards": long.clone(),
         "backwards": long.clone(),
     }

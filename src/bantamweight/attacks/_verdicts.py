@@ -104,7 +104,10 @@ def _stored(
 ) -> tuple[Images, Logits]:
     """The image to keep of each row: the most confident one, unless the judge prefers the first success."""
     stored, logits = best["image"], clean.clone()
-    rows = torch.nonzero(attacked)[:, 0]
+    # Where the first success is what is kept, the judge has said already what it is.
+    known = (best["query"] < 2**62) & (stored == best["fallback"]).flatten(1).all(dim=1)
+    logits[known] = best["judged"][known]
+    rows = torch.nonzero(attacked & ~known)[:, 0]
     if len(rows):
         logits[rows] = oracle.judge(stored[rows])
     lost = torch.nonzero((best["query"] < 2**62) & ~(margin(logits, labels, targets) < 0))[:, 0]

@@ -36,9 +36,8 @@ def train(planner: Planner) -> None:
         for seed in block.seeds:
             name = title_of(block) + (f"@{seed}" if len(block.seeds) > 1 else "")
             if block.load is not None:
-                key = planner.add(
-                    "load", {}, {"model": _content(Path(block.load))}, {"path": block.load, "variant": name}
-                )
+                inputs = {"model": _content(block.load, planner, f"train.{index}.load")}
+                key = planner.add("load", {}, inputs, {"path": block.load, "variant": name})
             else:
                 spec, part = _model(planner, block, f"train.{index}")
                 given = {"model": spec, "recipe": _recipe(planner, block), "seed": seed}
@@ -70,15 +69,22 @@ def _recipe(planner: Planner, block: Recipe) -> dict[str, Any]:
     return {**recipe, "precision": precision_for("auto", recipe["precision"])}
 
 
-def _content(path: Path) -> str:
-    """Hash of a model file, or of every file of a folder."""
+def _content(load: str, planner: Planner, where: str) -> str:
+    """Hash of a model file, or of every file of a folder; it is read once to see that it can be used."""
+    from bantamweight.studies.jobs.load import read
+
+    path, subject = Path(load), planner.subject
     files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
     digest = hashlib.blake2b(digest_size=16)
     try:
         for file in files:
             digest.update(file.name.encode() + b"\0" + file.read_bytes())
     except OSError as error:
-        raise InputError(f"the model {path} can't be read: {error.strerror}; check the path") from error
+        raise InputError(f"{where}: {path} can't be read: {error.strerror}; check the path") from error
+    try:
+        read(load, subject.name, subject.classes, (subject.channels, *subject.size), trust=planner.trust)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
     return digest.hexdigest()
 
 

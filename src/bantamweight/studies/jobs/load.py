@@ -6,25 +6,25 @@ from bantamweight.errors import InputError
 from bantamweight.facts import Fact
 from bantamweight.loading import load_model
 from bantamweight.studies._place import Place
+from bantamweight.variants import Variant
 
-__all__ = ["load"]
+__all__ = ["load", "read"]
 
 
 def load(place: Place) -> list[Fact]:
-    """`variant/`; no facts. Raises InputError when the model orders or names the classes otherwise than the data."""
+    """`variant/`; no facts."""
     data = place.data
-    height = data.preprocessing.size[0]
-    found = load_model(
-        place.path,
-        trust=place.trust,
-        classes=len(data.classes),
-        size=height,
-        channels=data.preprocessing.channels,
-    )
-    if found.classes and tuple(found.classes) != tuple(data.classes):
+    shape = (data.preprocessing.channels, *data.preprocessing.size)
+    place.save(read(place.path, data.name, data.classes, shape, trust=place.trust))
+    return []
+
+
+def read(path: str, data: str, classes: tuple[str, ...], shape: tuple[int, int, int], *, trust: bool) -> Variant:
+    """The model for data of this name, classes and shape; raises InputError when it is not made for them."""
+    found = load_model(path, trust=trust, classes=len(classes), size=shape[1], channels=shape[0])
+    if found.classes and tuple(found.classes) != tuple(classes):
         raise InputError(
-            f"expected the model {place.path} to have the classes of {data.name} in their order, it has others; "
+            f"expected the model {path} to have the classes of {data} in their order, it has others; "
             "train it on these data, or give data with its classes"
         )
-    place.save(found)
-    return []
+    return found
