@@ -2,7 +2,7 @@
 
 Each attempt is a fork of this process, which has imported everything and computed nothing; what it is doing comes
 through a pipe as the study's own progress. Kills are aimed at kinds of jobs in turn and fall at seeded random moments
-within them. Prints JSON: where each kill fell, as the last thing that was heard and whether that job was unfinished.
+within them; one that missed is repeated. Prints JSON: the last thing that was heard before each kill, and the stores.
 """
 
 from __future__ import annotations
@@ -17,10 +17,9 @@ import signal
 import sys
 import time
 import warnings
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import sklearn.datasets  # noqa: F401 (imported before the forks, because it is slow)
 
@@ -30,8 +29,7 @@ from bantamweight.studies.execute import Progress, run
 
 TRAINING, ATTACK = ("train", "finetune"), ("attack",)
 AIMS = (TRAINING, (), TRAINING, TRAINING, TRAINING, ATTACK, ATTACK, ATTACK, ATTACK, ("transfer", "explain"))
-LEAST = 3
-"""Kills that must fall inside a training, and inside an attack."""
+EPOCHS = 14
 
 
 class Heard(NamedTuple):
@@ -80,17 +78,6 @@ def lines(heard: int) -> Iterator[Heard | None]:
         yield from (Heard(*json.loads(line)) for line in whole)
 
 
-def uninterrupted(study: str, store: Path) -> dict[str, float]:
-    """How long the longest job of each kind takes."""
-    child, heard = attempt(study, store)
-    lasting: dict[str, float] = {}
-    for line in lines(heard):
-        if line is not None and line.done == 1.0:
-            lasting[line.kind] = max(lasting.get(line.kind, 0.0), line.seconds)
-    finished(child, heard)
-    return lasting
-
-
 def finished(child: int, heard: int) -> bool:
     """Whether the attempt came to its end; it may have been killed, and nothing else."""
     os.close(heard)
@@ -99,19 +86,42 @@ def finished(child: int, heard: int) -> bool:
     return status == 0
 
 
-def killed(study: str, store: Path, aim: tuple[str, ...], delay: float) -> Heard | None:
-    """Kill an attempt `delay` seconds after its first job of these kinds began (or after its first word); the last
-    thing that was heard of it, None when it came to its end before."""
-    child, heard = attempt(study, store)
-    last, due = None, None
-    for line in lines(heard):
-        last = line or last
-        if due is None and line is not None and not line.kept and (not aim or line.kind in aim):
-            due = time.monotonic() + delay
-        if due is not None and time.monotonic() >= due:
-            os.kill(child, signal.SIGKILL)
-            due = float("inf")
-    return None if finished(child, heard) else last or Heard(0, "start", "", 0.0, False, 0.0)
+class Killer:
+    """Attempts in one store after another, and how long jobs of each kind took when they were last seen whole."""
+
+    def __init__(self, study: str, seed: int) -> None:
+        self.study, self.draw, self.lasting = study, random.Random(seed), dict[str, float]()
+
+    def uninterrupted(self, store: Path) -> None:
+        """An attempt that nothing happens to."""
+        child, heard = attempt(self.study, store)
+        for line in lines(heard):
+            self.note(line)
+        assert finished(child, heard)
+
+    def note(self, line: Heard | None) -> None:
+        if line is not None and line.done == 1.0 and not line.kept:
+            self.lasting[line.kind] = line.seconds
+
+    def killed(self, store: Path, aim: tuple[str, ...]) -> Heard | None:
+        """Kill an attempt at a random moment of its first job of these kinds (of its first half second when
+        there are none); the last thing that was heard of it, None when it came to its end before."""
+        child, heard = attempt(self.study, store)
+        # A training goes on from its checkpoints, so it is killed after a few epochs; other jobs begin anew.
+        share, epochs = self.draw.uniform(0.05, 0.9), self.draw.randint(0, 3) if aim == TRAINING else 0
+        last, seen = None, 0
+        due = None if aim else time.monotonic() + 0.5 * share  # no aim: while it reads, plans or begins
+        for line in lines(heard):
+            self.note(line)
+            last = line or last
+            if due is None and line is not None and line.kind in aim and not line.kept and line.done < 1.0:
+                seen += 1
+                if seen > epochs:
+                    due = time.monotonic() + share * self.lasting[line.kind] / (EPOCHS if aim == TRAINING else 1)
+            if due is not None and time.monotonic() >= due:
+                os.kill(child, signal.SIGKILL)
+                due = float("inf")
+        return None if finished(child, heard) else last or Heard(0, "start", "", 0.0, False, 0.0)
 
 
 def import_everything() -> None:
@@ -124,23 +134,22 @@ def import_everything() -> None:
 
 
 def main(study: str, home: Path, seed: int) -> None:
-    draw, falls, inside = random.Random(seed), [], Counter()
+    """Until every aim was met: a store whose study comes to its end in spite of us is followed by a new one."""
     import_everything()
-    lasting = uninterrupted(study, home / "whole")
+    killer, falls, stores = Killer(study, seed), [], [home / "killed-0"]
+    killer.uninterrupted(home / "whole")
     for aim in AIMS:
-        longest = max((lasting[kind] for kind in aim), default=sum(lasting.values()))
-        # A training goes on from its checkpoints, so it is killed early and often; an attack begins anew.
-        share = draw.uniform(0.05, 0.3) if aim == TRAINING else draw.uniform(0.05, 0.9)
-        fell = killed(study, home / "killed", aim, share * longest if aim else draw.uniform(0.0, 0.5))
+        while (fell := killer.killed(stores[-1], aim)) is None or not (aim == () or fell.kind in aim):
+            falls += [] if fell is None else [fell]
+            stores += [home / f"killed-{len(stores)}"] if fell is None else []
+            assert len(stores) < 5, falls
         falls.append(fell)
-        if fell is not None and fell.done < 1.0:
-            inside[fell.kind] += 1
-    once_more = attempt(study, home / "killed")
-    for _ in lines(once_more[1]):
-        pass
-    assert finished(*once_more)
-    report: dict[str, Any] = {"falls": falls, "inside": inside}
-    print(json.dumps(report))
+    for store in stores:
+        finally_whole = attempt(study, store)
+        for _ in lines(finally_whole[1]):
+            pass
+        assert finished(*finally_whole)
+    print(json.dumps({"falls": falls, "stores": [store.name for store in stores]}))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,6 @@ import pytest
 
 from bantamweight import facts
 from bantamweight.studies import Store, clean, run
-from tests.kill.killed import AIMS, LEAST
 
 STUDY = str(Path(__file__).with_name("study.yaml"))
 ROOT = Path(__file__).parents[2]
@@ -73,17 +73,19 @@ def test_a_study_killed_again_and_again_comes_to_the_same_facts(tmp_path: Path, 
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
-    assert sum(fall is not None for fall in said["falls"]) == len(AIMS) >= 10, said
-    assert sum(said["inside"].get(kind, 0) for kind in ("train", "finetune")) >= LEAST, said
-    assert said["inside"]["attack"] >= LEAST, said
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    assert only_run(whole).name == only_run(killed).name
-    assert computed(only_run(whole)) == computed(only_run(killed))
-    assert (only_run(whole) / "run.json").read_bytes() == (only_run(killed) / "run.json").read_bytes()
-    for one, other in zip(contents(whole), contents(killed), strict=True):
-        assert one == other
+    inside = Counter(kind for _, kind, _, done, *_ in said["falls"] if done < 1.0)
+    assert len(said["falls"]) >= 10, said
+    assert inside["train"] + inside["finetune"] >= 3, said
+    assert inside["attack"] >= 3, said
+    whole = tmp_path / "whole"
     tidy(whole)
-    tidy(killed)
+    for killed in (tmp_path / name for name in said["stores"]):
+        assert only_run(whole).name == only_run(killed).name
+        assert computed(only_run(whole)) == computed(only_run(killed))
+        assert (only_run(whole) / "run.json").read_bytes() == (only_run(killed) / "run.json").read_bytes()
+        for one, other in zip(contents(whole), contents(killed), strict=True):
+            assert one == other
+        tidy(killed)
 
 
 def started(study: Path, store: Path) -> subprocess.Popen[str]:

@@ -218,6 +218,30 @@ PROGRAMS: Cases = {
 }
 
 
+def loaded(desk: Desk, path: str) -> list[str]:
+    """A study of a finished model."""
+    return ["run", desk.study(f"study: a\ndata: digits\ntrain: {{load: {path}}}\n")]
+
+
+STUDIED: Cases = {
+    "a study of a .pt2 with a pickle inside": Case(
+        lambda desk: loaded(
+            desk, desk.program("bad.pt2", lambda members: members.update({SAMPLE: pickled(((desk.payload,), {}))}))
+        ),
+        r"train\.0\.load: 'bad\.pt2.*before anything in it",
+    ),
+    "a study of a model for other classes": Case(
+        lambda desk: loaded(desk, desk.program("x.pt2", dict)), r"train\.0\.load: .*'x\.pt2'"
+    ),
+    "a study of weights alone": Case(
+        lambda desk: loaded(desk, desk.pickle("w.pt", {"conv1.weight": desk.payload})), "holds weights alone"
+    ),
+    "a study of a saved variant that was edited": Case(
+        lambda desk: loaded(desk, edited(desk, "variant.json", '"classes": 10', '"classes": 11')), "its hash differs"
+    ),
+}
+
+
 def trained(desk: Desk, name: str) -> str:
     """A study of the user's own net."""
     use = f"{desk.file('own_nets.py', OWN)[:-3]}:{name}"
@@ -256,4 +280,4 @@ TRUSTED: Cases = {
 }
 
 
-CASES: Cases = {**NAMES, **WEIGHTS, **PROGRAMS, **TRUSTED}
+CASES: Cases = {**NAMES, **WEIGHTS, **PROGRAMS, **STUDIED, **TRUSTED}
