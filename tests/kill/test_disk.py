@@ -17,6 +17,7 @@ import pytest
 from bantamweight import facts
 from bantamweight.cli import _code
 from bantamweight.studies import run, store
+from tests.cli.corpus.desk import Desk
 from tests.kill.test_kill import SMALL, computed, only_run
 
 SIZE = 24 << 20
@@ -148,10 +149,10 @@ def test_a_disk_that_fills_while_a_result_is_made_durable(
 
 
 @contextmanager
-def nobody(*folders: Path) -> Iterator[None]:
-    """Without root's right to write everywhere, and with none to write into these folders."""
+def nobody(*folders: Path, mode: int = 0o555) -> Iterator[None]:
+    """Without root's right to read and write everywhere, and with these folders closed to it."""
     for folder in folders:
-        folder.chmod(0o555)
+        folder.chmod(mode)
     root = os.geteuid() == 0
     if root:
         os.seteuid(65534)
@@ -182,3 +183,16 @@ def test_a_store_without_permission(open_folder: Path, capsys: pytest.CaptureFix
         refused(command, "can't be written", capsys)
         refused(["report", str(only_run(home))], "permission", capsys)
         refused(["clean", "--store", str(home)], "can't be written", capsys)
+
+
+@pytest.mark.parametrize("closed", ["pets", "pets/test/cat", "pets/test/cat/0.png"])
+def test_images_without_permission(
+    closed: str, open_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("BANTAM_CACHE", "")
+    Desk(open_folder).pets()
+    with nobody(open_folder / closed, mode=0o000):
+        code = _code(["evaluate", "small_cnn", str(open_folder / "pets"), "--size", "16", "--classes", "2"])
+    said = capsys.readouterr()
+    assert (code, said.out) == (2, "")
+    assert re.fullmatch(r"bantam: .*can't be read \(Permission denied\); .*\n", said.err), said.err
