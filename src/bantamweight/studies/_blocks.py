@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 
@@ -144,11 +144,13 @@ class CompressBlock(_Block):
 
 
 class Transfer(_Block):
-    """The block's adversarial images, made on `sources`, judged by `to`."""
+    """The block's adversarial images, made on `sources`, judged by `to`; of some threats and targets, or all."""
 
     sources: Selector = DENSE
     to: Selector = ALL
     n: Count | None = None
+    threats: Annotated[tuple[Threat, ...], Many] | None = None
+    targets: Annotated[tuple[str, ...], Many] | None = None
 
 
 class AttackBlock(_Block):
@@ -225,11 +227,14 @@ class MinimumEps(_Block):
 Measure = Annotated[Sizes | Latency | Sensitivity | MinimumEps, Field(discriminator="use")]
 
 
+Scenario = Literal["mobile", "edge", "cloud", "high-security"]
+
+
 class RecommendBlock(_Block):
     """Which variant to ship in each scenario, and by which attack robustness is judged."""
 
     variants: Selector = ALL
-    scenarios: Annotated[tuple[str, ...], Many, Field(min_length=1)] = ("mobile", "edge", "cloud", "high-security")
+    scenarios: Annotated[tuple[Scenario, ...], Many, Field(min_length=1)] = get_args(Scenario)
     attack: Attack | None = None
     threat: Threat | None = None
     frame_ms: Annotated[Number, Field(gt=0)] = 33.0

@@ -20,6 +20,7 @@ from bantamweight.studies._blocks import (
     Recipe,
     Sensitivity,
     TrainBlock,
+    Transfer,
     recipe_of,
 )
 from bantamweight.studies.spec import title_of
@@ -105,6 +106,9 @@ def _model(planner: Planner, block: TrainBlock, where: str) -> tuple[dict[str, A
             "size": height,
         }
         filled = {key: value for key, value in open_.items() if key in known}
+        for key, value in filled.items():
+            if spec.get(key, value) != value:
+                raise InputError(f"expected {key} {value}, as the data have, got {spec[key]}; leave it out")
         part = configure("models", {**filled, **spec}, trust=planner.trust)
         part.make()  # impossible sizes are the architecture's own knowledge
     except InputError as error:
@@ -174,21 +178,33 @@ def attack(planner: Planner) -> None:
             planner.target(target, where)
         for use, threat in product(block.use, block.threats):
             _make(where, use, threat.make())
-        sources = planner.chosen(block.transfer.sources, f"{where}.transfer.sources") if block.transfer else []
-        judges = planner.chosen(block.transfer.to, f"{where}.transfer.to") if block.transfer else []
+        carry = block.transfer
+        sources = planner.chosen(carry.sources, f"{where}.transfer.sources") if carry else []
+        judges = planner.chosen(carry.to, f"{where}.transfer.to") if carry else []
         for variety in planner.chosen(block.variants, where):
             for use, threat, target, seed in _cells(block):
-                carried = (
-                    planner.count(block.transfer.n if block.transfer else None, split) if variety in sources else 0
-                )
-                labels = _columns(use, threat, target, split, seed)
-                key = _attacked(planner, block, variety, (use, threat, target, split, seed), carried)
-                for judge in judges if variety in sources else ():
-                    if judge.name != variety.name:
-                        inputs = {"attack": key, "variant": judge.key}
-                        given = {"n": min(carried, planner.count(block.n, split)), "split": split}
-                        names_ = {"variant": judge.name, "source": variety.name}
-                        planner.add("transfer", given, inputs, {**labels, **names_})
+                carried = carry is not None and variety in sources and _carries(carry, threat, target)
+                n = min(planner.count(carry.n, split), planner.count(block.n, split)) if carry and carried else 0
+                cell = (use, threat, target, split, seed)
+                key = _attacked(planner, block, variety, cell, n)
+                if carried:
+                    _transfer(planner, key, variety, judges, n, cell)
+
+
+def _carries(carry: Transfer, threat: Part, target: str) -> bool:
+    """Whether a cell's images are among those carried over."""
+    return (carry.threats is None or threat in carry.threats) and (carry.targets is None or target in carry.targets)
+
+
+def _transfer(
+    planner: Planner, key: str, source: Variety, judges: list[Variety], n: int, cell: tuple[Part, Part, str, str, int]
+) -> None:
+    split = cell[3]
+    for judge in judges:
+        if judge.name != source.name:
+            inputs = {"attack": key, "variant": judge.key, "clean": _evaluated(planner, judge, split)}
+            labels = {**_columns(*cell), "variant": judge.name, "source": source.name}
+            planner.add("transfer", {"n": n, "split": split}, inputs, labels)
 
 
 def _columns(use: Part, threat: Part, target: str, split: str, seed: int) -> dict[str, Any]:
