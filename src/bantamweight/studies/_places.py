@@ -70,6 +70,10 @@ class Places:
         if kind == "literal_error":
             options = [option.strip("'") for option in first["ctx"]["expected"].replace(" or ", ", ").split(", ")]
             return f"{self.where(path)}: {str(given)[:60]!r} is not known{near(str(given), options)}"
+        if kind == "model_type":
+            return (
+                f"{self.where(path)}: expected settings as keys and values, got {json.dumps(given, default=repr)[:60]}"
+            )
         message = first["msg"][0].lower() + first["msg"][1:]
         return f"{self.where(path)}: {message}, got {json.dumps(given, default=repr)[:60]}"
 

@@ -144,6 +144,19 @@ SETTINGS: Cases = {
     "a net that can't take the images": study(
         "study: a\ndata: {use: digits, size: 2}\ntrain: {model: small_cnn, epochs: 1}\n", "expected images of 8 to 1024"
     ),
+    "a word for a block": also("attack: pgd\n", r"attack\.0: expected settings as keys and values, got \"pgd\""),
+    "a net for other classes": study(
+        GOOD.replace("model: mlp", "model: {use: mlp, classes: 7}"),
+        r"train\.0\.model: expected classes 10, as the data have, got 7; leave it out",
+    ),
+    "a scenario that there is none of": also(
+        "recommend: {scenarios: clod}\n", r"'clod' is not known; did you mean 'cloud'\?"
+    ),
+    "two blocks for one variant": also(
+        "compress:\n- {use: magnitude, sparsity: 0.5, finetune: {epochs: 1}}\n"
+        "- {use: magnitude, sparsity: 0.5, finetune: {epochs: 2}}\n",
+        "two blocks would make 'mlp/magnitude-0.5/tuned'",
+    ),
     "a gate that is no sentence": also("gates: [accuracy is high]\n", "line 4: gates.0: expected a gate like"),
     "a gate on an unknown column": also(
         "gates: ['accuracy[spilt=test] > 0.5']\n", r"no column 'spilt'; did you mean 'split'"
