@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+
 from bantamweight import variants
 from bantamweight.errors import InputError, StoreError
 from bantamweight.loading import untrained

@@ -29,6 +29,7 @@ def lines(
 
     Colour, dash and shape all tell the lines apart, so no reader needs the colours.
     """
+    rows = _plain(rows)
     order = list(dict.fromkeys(row[colour] for row in rows))
     across = alt.X("x:Q", title=x, axis=_axis(percent_x), scale=alt.Scale(zero=False, nice=False, padding=12))
     up = alt.Y("y:Q", title=y, axis=_axis(percent_y), scale=_range(rows, percent_y, from_zero))
@@ -59,6 +60,7 @@ def dots(
     mark_at: float | None = None,
 ) -> dict[str, Any]:
     """One line per name with a dot and its interval, side by side for each colour; `mark_at` draws a rule there."""
+    rows = _plain(rows)
     order = list(dict.fromkeys(row[y] for row in rows))
     hues = list(dict.fromkeys(row[colour] for row in rows))
     values = [
@@ -97,6 +99,7 @@ def dots(
 
 def heat(rows: Sequence[Row], *, x: str, y: str, value: str) -> dict[str, Any]:
     """Shares in [0, 1] as a grid, darker for more, the number in each cell."""
+    rows = _plain(rows)
     across, down = (list(dict.fromkeys(row[key] for row in rows)) for key in ("x", "y"))
     values = [{key: row.get(key) for key in ("x", "y", "value", "said", "n")} for row in rows]
     tips = [
@@ -118,6 +121,20 @@ def heat(rows: Sequence[Row], *, x: str, y: str, value: str) -> dict[str, Any]:
         color=alt.condition("datum.value > 0.55", alt.value("@on-strong"), alt.value("@on-weak")),
     )
     return _spec(alt.layer(fill, text), height=60 + 30 * len(down))
+
+
+def _plain(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Rows whose texts hold no line breaks or control characters: Vega puts names into expressions of its own, and
+    its reader of expressions refuses those."""
+    return [
+        {
+            key: "".join(letter if letter.isprintable() else " " for letter in value)
+            if isinstance(value, str)
+            else value
+            for key, value in row.items()
+        }
+        for row in rows
+    ]
 
 
 def _axis(percent: bool) -> Any:
@@ -152,7 +169,8 @@ def _tips(
 
 
 def _spec(chart: Any, height: int = HEIGHT) -> dict[str, Any]:
-    made: dict[str, Any] = chart.properties(width="container", height=height).to_dict()
+    # The shape of a specification is this file's, whatever the data: a test checks it against the schema, once.
+    made: dict[str, Any] = chart.properties(width="container", height=height).to_dict(validate=False)
     made.pop("config", None)  # the page's theme is the configuration
     made["autosize"] = {"type": "fit-x", "contains": "padding"}
     return made
