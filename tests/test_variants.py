@@ -82,7 +82,7 @@ def test_a_damaged_folder_is_refused(variant, tmp_path, damage):
         about.write_text("{")
     else:
         about.write_text(json.dumps([said]))
-    with pytest.raises(InputError, match="expected a saved variant|is not what was saved"):
+    with pytest.raises(InputError, match=r"expected a saved variant|is not what was saved"):
         load(folder)
 
 
