@@ -105,7 +105,7 @@ def test_three_processes_on_one_store_of_which_one_is_killed(tmp_path: Path) -> 
         victim.kill()
         assert victim.wait() == -signal.SIGKILL
         alone = run(study, store=tmp_path / "alone", threads=1)
-        ends = [child.communicate(timeout=120) for child in others]
+        ends = [child.communicate(timeout=300) for child in others]
     finally:
         for child in together:
             child.kill()
