@@ -24,7 +24,7 @@ def opened(uri: str) -> Image.Image:
 
 def test_few_pictures_stay_as_they_were(tmp_path: Path) -> None:
     path = drawn(tmp_path / "one.png", (8, 8))
-    found = album([path, path])
+    found = album([path, path], most=10_000)
     assert base64.b64decode(found.get(path).partition(",")[2]) == path.read_bytes()
     assert found.note == ""
 
@@ -38,9 +38,15 @@ def test_many_pictures_are_compressed_and_it_is_said(tmp_path: Path) -> None:
     assert sum(len(uri) for uri in found.pictures.values()) < stored
 
 
+def test_large_pictures_are_made_to_fit(tmp_path: Path) -> None:
+    paths = [drawn(tmp_path / f"{index}.png", (256, 256), index) for index in range(8)]
+    found = album(paths, most=40_000)
+    assert sum(len(uri) for uri in found.pictures.values()) < 40_000 * 4 / 3 + 8 * 40
+
+
 def test_what_is_no_picture_is_not_shown(tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("<script>", encoding="utf-8")
-    found = album([tmp_path / "text.png", tmp_path / "absent.png"])
+    found = album([tmp_path / "text.png", tmp_path / "absent.png"], most=10_000)
     assert found.get(tmp_path / "text.png") == found.get(tmp_path / "absent.png") == ""
 
 

@@ -14,9 +14,9 @@ from PIL import Image
 __all__ = ["Album", "Tiles", "album", "tiles"]
 
 KINDS = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg"}
-QUALITY = 88
-ALBUM_BYTES = 3_500_000
-SHEET_BYTES = 2_000_000
+SHEET_BYTES = 1_500_000
+STEPS = ((88, 4096), (75, 160), (60, 112), (50, 80), (40, 56))
+"""Quality and longest side of the compressed forms, tried in turn."""
 
 
 @dataclass(frozen=True)
@@ -42,16 +42,17 @@ class Tiles:
     note: str = ""
 
 
-def album(paths: Iterable[Path], *, most: int = ALBUM_BYTES) -> Album:
+def album(paths: Iterable[Path], *, most: int) -> Album:
     """The pictures as stored if they weigh at most `most` bytes in all, else as WebP."""
     read = {path: data for path in dict.fromkeys(paths) if (data := _bytes(path))}
     if sum(map(len, read.values())) <= most:
         return Album({path: _uri(data, KINDS[_magic(data)]) for path, data in read.items()})
-    for quality in (QUALITY, 60, 30):
-        drawn = {path: _webp(data, quality) for path, data in read.items()}
+    drawn: dict[Path, bytes] = {}
+    for quality, side in STEPS:
+        drawn = {path: _webp(data, quality, side) for path, data in read.items()}
         if sum(map(len, drawn.values())) <= most:
             break
-    note = "Pictures are compressed (WebP) to keep this page small; the store holds them as they were."
+    note = "Pictures are compressed (WebP) to keep this page small; the store holds them as they are."
     return Album({path: _uri(data, "webp") for path, data in drawn.items()}, note)
 
 
@@ -89,9 +90,11 @@ def _magic(data: bytes) -> bytes:
     return next((magic for magic in KINDS if data.startswith(magic)), b"")
 
 
-def _webp(data: bytes, quality: int) -> bytes:
+def _webp(data: bytes, quality: int, side: int) -> bytes:
     buffer = io.BytesIO()
-    Image.open(io.BytesIO(data)).convert("RGB").save(buffer, format="WEBP", quality=quality, method=4)
+    image = Image.open(io.BytesIO(data)).convert("RGB")
+    image.thumbnail((side, side))
+    image.save(buffer, format="WEBP", quality=quality, method=4)
     return buffer.getvalue()
 
 

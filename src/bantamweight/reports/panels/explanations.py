@@ -16,8 +16,11 @@ from bantamweight.reports._tables import pivot
 __all__ = ["explanations"]
 
 
-def explanations(context: Context, *, most_images: int = 420) -> Panel | None:
-    """Maps of the same clean images across the forms of a net, and rank correlations; None without explainers."""
+def explanations(context: Context, *, most_images: int = 420, most_bytes: int = 1_200_000) -> Panel | None:
+    """Maps of the same clean images across the forms of a net, and rank correlations; None without explainers.
+
+    At most about `most_images` pictures, which weigh at most `most_bytes`.
+    """
     blocks: list[Block] = []
     by_family: dict[str, list[Gallery]] = {}
     for one in galleries(context):
@@ -27,7 +30,7 @@ def explanations(context: Context, *, most_images: int = 420) -> Panel | None:
             of_family.append(one)
     grids = [grid for family, found in by_family.items() if (grid := _grid(context, family, found, most_images))]
     if grids:
-        pictures = album(path for grid in grids for path in grid["paths"])
+        pictures = album((path for grid in grids for path in grid["paths"]), most=most_bytes)
         blocks.append(Fragment("{% include 'maps.html' %}", {"grids": [_filled(grid, pictures) for grid in grids]}))
         blocks += [Prose(pictures.note, "note")] if pictures.note else []
     blocks += [

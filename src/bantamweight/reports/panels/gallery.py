@@ -16,17 +16,19 @@ __all__ = ["gallery"]
 NORMS = {"linf": "Linf", "l2": "L2", "l1": "L1", "l0": "L0"}
 
 
-def gallery(context: Context, *, most_images: int = 420) -> Panel | None:
+def gallery(context: Context, *, most_images: int = 420, most_bytes: int = 2_200_000) -> Panel | None:
     """The galleries of the run's explain jobs that were attacked; None without any.
 
-    At most `most_images` pictures sets the number of examples per variant, so that large runs stay one small page.
+    At most `most_images` pictures sets the number of examples per variant, and they weigh at most
+    `most_bytes`, so that the page of a large run stays small.
     """
     found = [one for one in galleries(context) if any(item.get("adversarial") for item in one.items)]
     if not found:
         return None
     per_item = max(len(item["pictures"]) for one in found for item in one.items)
     count = max(2, most_images // (per_item * len(found)))
-    pictures = album(path for one in found for item in one.items[:count] for path in one.paths(item).values())
+    paths = [path for one in found for item in one.items[:count] for path in one.paths(item).values()]
+    pictures = album(paths, most=most_bytes)
     values = [
         {
             "title": one.title,
