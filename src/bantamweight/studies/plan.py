@@ -238,11 +238,13 @@ class Planner:
 
 def plan(study: Study, subject: Subject, *, threads: int, trust: bool = False) -> Plan:
     """The jobs of a study, each after those whose results it needs; raises InputError for what can't be meant."""
-    from bantamweight.studies import _chains
+    from bantamweight.studies import _chains, _questions
 
     planner = Planner(study, subject, threads, trust)
     planner.add("data", {"split": subject.evaluation})
-    for grow in (_chains.train, _chains.compress, _chains.evaluate, _chains.attack, _chains.explain, _chains.measure):
+    for grow in (_chains.train, _chains.compress):
         grow(planner)
+    for ask in (_questions.evaluate, _questions.attack, _questions.explain, _questions.measure):
+        ask(planner)
     jobs = sorted(planner.jobs, key=lambda job: ORDER.index(job.kind if job.kind in ORDER else "variant"))
     return Plan(study, subject, tuple(planner.variants.values()), tuple(jobs), threads, trust)
