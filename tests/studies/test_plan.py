@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -149,3 +150,12 @@ def test_what_can_not_be_meant_is_said_before_anything_runs(extra: dict[str, Any
         _plan(extra)
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_the_study_in_the_manual_is_one(tmp_path: Path) -> None:
+    manual = Path(__file__).resolve().parents[2] / "docs" / "studies.md"
+    text = manual.read_text(encoding="utf-8").partition("```yaml\n")[2].partition("```")[0]
+    (tmp_path / "manual.yaml").write_text(text, encoding="utf-8")
+    found = plan(read(tmp_path / "manual.yaml"), SPORTS10, threads=2)
+    assert {"cnn", "cnn/magnitude-0.5/tuned"} <= {one.name for one in found.variants}
+    assert "pgd(rate=0.01)" in {job.labels.get("attack") for job in found.jobs}
