@@ -5,84 +5,52 @@ The loop owns everything else: it keeps a full tile of rows in play (a settled r
 the oracle, notices successes and has the judge confirm each on the exact image that is stored.
 
 What it returns does not depend on the batch, on the order of the images or on how they were split: every gradient is
-taken over one tile of a fixed size, a row's random numbers are keyed by its own image, and between parallel lanes of
-one image the earliest success wins, whenever it was computed.
+taken over one tile of a fixed size, a row's random numbers are keyed by its own image, and the parallel lanes of one
+image (restarts, targets) count as if they had run one after another: the lowest lane that succeeds wins, whenever it
+was computed.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
 
-from bantamweight import rng
-from bantamweight.attacks._verdicts import Verdicts, conclude
+from bantamweight.attacks._crew import Halt, crew, queues, together
+from bantamweight.attacks._problem import Attack, Problem, Rows, State, Until, problem, take
+from bantamweight.attacks._verdicts import NEVER, Results, Verdicts, conclude
 from bantamweight.errors import InputError
-from bantamweight.oracle import Access, Answer, Oracle, Query, margin
-from bantamweight.predict import TILE, pad
-from bantamweight.threats import Threat
-from bantamweight.types import Bool, Float, Images, Int64, Labels, Logits
+from bantamweight.oracle import Answer, Oracle, Query, margin
+from bantamweight.predict import LARGER, TILE, pad
+from bantamweight.threats import TOLERANCE, Threat
+from bantamweight.types import Bool, Float, Images, Labels, Logits
 
 __all__ = ["Attack", "Rows", "State", "Until", "run"]
 
-State = dict[str, Tensor]
-"""What an attack remembers; every leaf has one row per image in play."""
-
-Until = Literal["first", "budget", "converged"]
-"""What settles a row: its first success, its last query (the most confident image is kept), or its last query with
-the smallest success kept."""
-
-NEVER = 2**62
 WORTH = TILE // 2
-"""From so few rows on, and more than `FEW` queries before them, a smaller tile is worth a look at whether it agrees."""
+"""From so few rows on a smaller tile is worth a look at whether it agrees."""
 FEW = 4
-ADMITTED = (4, 16, TILE)
+"""And from so many queries on that are still to come."""
+ADMITTED = (4, 16, TILE, *LARGER)
 """First states are made for a few rows at a time: nothing in them depends on the number of rows."""
-
-
-@dataclass(frozen=True)
-class Rows:
-    """The problem of each row in play. `targets` is -1 where any other class will do; `step` counts its queries;
-    `lane` numbers the parallel rows (restarts) of one image."""
-
-    images: Images
-    labels: Labels
-    targets: Labels
-    keys: Int64[Tensor, " b"]
-    eps: Float[Tensor, " b"]
-    step: Int64[Tensor, " b"]
-    lane: Int64[Tensor, " b"]
-
-
-@dataclass(frozen=True)
-class Attack:
-    """A method: `init` makes the state, `ask` says which points to query, `tell` takes the answer.
-
-    `queries` is how many times a row asks; `lanes` how many parallel rows an image gets. An attack never calls a
-    model, never loops over steps and never slices a batch.
-    """
-
-    name: str
-    queries: int
-    init: Callable[[Rows], State]
-    ask: Callable[[Rows, State], Query]
-    tell: Callable[[Rows, State, Answer], State]
-    access: Access = "white"
-    lanes: int = 1
-    settings: Mapping[str, Any] = field(default_factory=dict)
+PATIENCE = {"cpu": 1}
+"""Steps between two looks at what became of the rows; elsewhere 8, so that no step waits for the device."""
 
 
 @dataclass
 class _Play:
-    """The rows in play: their problems, the attack's state and the loop's own book, all of one tile's length."""
+    """The rows in play, all of one tile's length: their problems, the attack's state and the loop's own book.
+
+    A place is `held` until its row is written out, and `alive` while that row still has queries to make.
+    """
 
     rows: Rows
     state: State
     book: dict[str, Tensor]
+    held: Bool[Tensor, " b"]
     alive: Bool[Tensor, " b"]
 
 
@@ -96,103 +64,182 @@ def run(
     targets: Labels | None = None,
     until: Until = "first",
     seed: int = 0,
-    batch: int = TILE,
+    batch: int = LARGER[-1],
     eps: Float[Tensor, " b"] | None = None,
     clean: Logits | None = None,
+    starts: Images | None = None,
+    rounding: bool = True,
 ) -> Verdicts:
     """Attack every image that the model gets right, and say what became of it.
 
     `images` are floats in [0, 1]; `targets` makes it a targeted attack on the images of other classes; `batch` is the
     most rows in play at once; `eps` gives each image its own budget in place of the threat's; `clean` are the judge's
-    logits on the images, where they are known already. Nothing passed in is changed. Raises InputError for images
-    outside [0, 1], labels of the wrong length or a batch below 1.
+    logits on the images, where they are known already; `starts` are images to begin from; `rounding` says whether
+    each success is tried once more in 8 bits. The attack sees no more than its access allows. Nothing passed in is
+    changed. Raises InputError for images outside [0, 1], labels of the wrong length or a batch below 1.
     """
-    _check(images, labels, targets, clean, batch)
-    aims = torch.full_like(labels, -1) if targets is None else targets
+    _check(images, labels, targets, clean, starts, batch)
+    wanted = torch.full_like(labels, -1) if targets is None else targets
     clean = oracle.judge(images) if clean is None else clean
-    right = clean.argmax(dim=1) == labels
-    attacked = right & (aims != labels)
+    attacked = (clean.argmax(dim=1) == labels) & (wanted != labels)
     budgets = threat.budgets(len(images)) if eps is None else eps.to(torch.float32)
-    problem = _problem(attack, images, labels, aims, budgets, torch.nonzero(attacked)[:, 0], seed, clean)
-    best = _results(attack, oracle, threat, problem, until, batch, clean)
-    return conclude(oracle, threat, attack.name, images, labels, aims, budgets, clean, attacked, best)
+    waiting = problem(
+        attack,
+        images,
+        labels,
+        targets=wanted,
+        eps=budgets,
+        chosen=torch.nonzero(attacked)[:, 0],
+        seed=seed,
+        clean=clean,
+        starts=starts,
+    )
+    asked = oracle.limited(attack.access, exact=attack.exact)
+    results = Results.empty(images, clean, attack.lanes)
+    if asked.light(images):
+        _share(attack, asked, threat, waiting, until, batch, results)
+    else:
+        _loop(attack, asked, threat, waiting, until, min(batch, TILE), deque(range(len(waiting))), results)
+    return conclude(oracle, threat, attack.name, images, labels, wanted, budgets, clean, attacked, results, rounding)
 
 
-def _check(images: Images, labels: Labels, targets: Labels | None, clean: Logits | None, batch: int) -> None:
+def _check(
+    images: Images, labels: Labels, targets: Labels | None, clean: Logits | None, starts: Images | None, batch: int
+) -> None:
     if images.ndim != 4 or len(images) == 0:
         raise InputError(f"expected images of shape (n, channels, height, width), got {tuple(images.shape)}")
-    if not images.is_floating_point():
-        raise InputError(f"expected float images in [0, 1], got {images.dtype}; divide bytes by 255")
-    low, high = float(images.min()), float(images.max())
-    if not (low >= 0.0 and high <= 1.0):
-        raise InputError(
-            f"expected images in [0, 1], got min={low:.4g}, max={high:.4g}; normalisation belongs inside the model"
-        )
-    for name, given in (("labels", labels), ("targets", targets), ("clean", clean)):
-        if given is not None and len(given) != len(images):
-            raise InputError(f"expected one of {name} per image, got {len(given)} for {len(images)} images")
+    for given in (images,) if starts is None else (images, starts):
+        if not given.is_floating_point():
+            raise InputError(f"expected float images in [0, 1], got {given.dtype}; divide bytes by 255")
+        low, high = float(given.min()), float(given.max())
+        if not (low >= 0.0 and high <= 1.0):
+            raise InputError(
+                f"expected images in [0, 1], got min={low:.4g}, max={high:.4g}; normalisation belongs inside the model"
+            )
+    for name, given_rows in (("labels", labels), ("targets", targets), ("clean", clean), ("starts", starts)):
+        if given_rows is not None and len(given_rows) != len(images):
+            raise InputError(f"expected one of {name} per image, got {len(given_rows)} for {len(images)} images")
     if batch < 1:
         raise InputError(f"expected a batch of at least 1 row, got {batch}")
 
 
-@dataclass(frozen=True)
-class _Problem:
-    rows: Rows
-    sample: Int64[Tensor, " r"]
-    clean: Logits
+def _share(
+    attack: Attack, oracle: Oracle, threat: Threat, waiting: Problem, until: Until, batch: int, results: Results
+) -> None:
+    """The loop for a small net: in larger tiles, and in several threads that share the images."""
+    workers = crew(oracle, len(waiting))
+    lines = queues(waiting, len(workers))
+
+    def task(worker: Oracle, line: deque[int]) -> Callable[[Halt], None]:
+        def work(halt: Halt) -> None:
+            most = min(batch, worker.fit(waiting.images, min(len(line), LARGER[-1])))
+            _loop(attack, worker, threat, waiting, until, most, line, results, halt)
+
+        return work
+
+    together([task(worker, line) for worker, line in zip(workers, lines, strict=True)])
+    for worker in workers:
+        if worker is not oracle:
+            oracle.ledger.add(worker.ledger)
 
 
-def _problem(
+def _loop(
     attack: Attack,
-    images: Images,
-    labels: Labels,
-    targets: Labels,
-    eps: Tensor,
-    chosen: Tensor,
-    seed: int,
-    clean: Logits,
-) -> _Problem:
-    """Every lane of every attacked image as one waiting row; lanes of an image stand next to each other."""
-    sample = chosen.repeat_interleave(attack.lanes)
-    lane = torch.arange(attack.lanes).repeat(len(chosen))
-    keys = rng.image_keys(images[chosen]) if len(chosen) else chosen
-    keys = rng.fold(keys.repeat_interleave(attack.lanes), torch.full_like(sample, rng.stream(seed, attack.name)))
-    rows = Rows(
-        images=images,
-        labels=labels[sample],
-        targets=targets[sample],
-        keys=rng.fold(keys, lane),
-        eps=eps[sample],
-        step=torch.zeros_like(sample),
-        lane=lane,
-    )
-    return _Problem(rows, sample, clean)
+    oracle: Oracle,
+    threat: Threat,
+    waiting: Problem,
+    until: Until,
+    batch: int,
+    queue: deque[int],
+    results: Results,
+    halt: Halt = lambda: False,
+) -> None:
+    """Fill the tile, ask, notice successes, tell; every few steps confirm them, settle rows and refill."""
+    every = PATIENCE.get(oracle.device.type, 8)
+    play: _Play | None = None
+    while True:
+        play = _refill(attack, waiting, play, queue, batch, oracle, results)
+        if play is None or halt():
+            oracle.ledger.close()
+            return
+        for _ in range(every):
+            query = attack.ask(play.rows, play.state)
+            answer = oracle.ask(query, play.rows.labels, play.rows.aims, play.alive)
+            play.book["forwards"] += answer.forwards
+            play.book["backwards"] += answer.backwards
+            _notice(attack, oracle, threat, play, query, answer, until)
+            # Rows that are done are told as well: nobody looks at their state again.
+            play.state = attack.tell(play.rows, play.state, answer)
+            play.rows = replace(play.rows, step=play.rows.step + play.alive)
+            play.alive = play.alive & (play.rows.step < attack.queries)
+            if attack.stop is not None:
+                play.alive = play.alive & ~attack.stop(play.rows, play.state)
+        _confirm(attack, oracle, play, until)
+        _settle(attack, play, results, until)
+
+
+def _refill(
+    attack: Attack,
+    waiting: Problem,
+    play: _Play | None,
+    queue: deque[int],
+    most: int,
+    oracle: Oracle,
+    results: Results,
+) -> _Play | None:
+    """The tile with its free places filled from the queue; shrunk when the queue is empty, None when all is done."""
+    playing = 0 if play is None else int(play.held.sum())
+    fresh = torch.tensor(_next(waiting, queue, most - playing, results), dtype=torch.int64)
+    if play is None or playing == 0:
+        if not len(fresh):
+            return None
+        usual = WORTH < len(fresh) <= TILE
+        size = TILE if usual else oracle.fit(waiting.images[waiting.sample[fresh]], len(fresh))
+        return _admit(attack, waiting, fresh, oracle.device, (size,))
+    if len(fresh):
+        slots = torch.nonzero(~play.held)[: len(fresh), 0]
+        _put(play, slots, _admit(attack, waiting, fresh, oracle.device, ADMITTED))
+    elif playing <= len(play.held) // 2 and bool((attack.queries - play.rows.step)[play.held].max() > FEW):
+        kept = torch.nonzero(play.held)[:, 0]
+        index = pad(kept, (oracle.fit(play.rows.images, len(kept)),))
+        if len(index) < len(play.held):
+            play = _take(play, index, playing)
+    return play
+
+
+def _next(waiting: Problem, queue: deque[int], count: int, results: Results) -> list[int]:
+    """The next rows in the queue, but for those whose image a lower lane has broken already."""
+    found: list[int] = []
+    while queue and len(found) < count:
+        row = queue.popleft()
+        if int(results.lane[waiting.sample[row]]) > int(waiting.lane[row]):
+            found.append(row)
+    return found
 
 
 def _admit(
-    attack: Attack, problem: _Problem, waiting: Tensor, device: torch.device, sizes: Sequence[int] = (TILE,)
+    attack: Attack, waiting: Problem, chosen: Tensor, device: torch.device, sizes: Sequence[int] = (TILE,)
 ) -> _Play:
     """Rows taken from the queue with their first state; padded by rows that are not alive."""
-    chosen = pad(waiting, sizes)
-    rows = Rows(
-        images=problem.rows.images[problem.sample[chosen]].to(device),
-        **{f.name: getattr(problem.rows, f.name)[chosen].to(device) for f in fields(Rows) if f.name != "images"},
-    )
-    count = len(chosen)
-    never = torch.full((count,), NEVER, device=device)
+    index = pad(chosen, sizes)
+    rows = waiting.rows(index, device)
+    sample = waiting.sample[index]
+    never = torch.full((len(index),), NEVER, device=device)
     book = {
-        "row": chosen.to(device),
-        "sample": problem.sample[chosen].to(device),
-        "score": torch.full((count,), torch.inf, device=device),
+        "sample": sample.to(device),
+        "score": torch.full((len(index),), torch.inf, device=device),
         "best": rows.images.clone(),
         "first": rows.images.clone(),
-        "judged": problem.clean[problem.sample[chosen]].to(device),
+        "judged": waiting.clean[sample].to(device),
         "query": never,
+        "found": rows.images.clone(),
+        "found_step": never.clone(),
+        "found_size": torch.full((len(index),), torch.inf, device=device),
         "forwards": torch.zeros_like(never),
         "backwards": torch.zeros_like(never),
     }
-    alive = torch.arange(count, device=device) < len(waiting)
-    return _Play(rows, attack.init(rows), book, alive)
+    held = torch.arange(len(index), device=device) < len(chosen)
+    return _Play(rows, attack.init(rows), book, held, held.clone())
 
 
 def _put(play: _Play, slots: Tensor, new: _Play) -> None:
@@ -202,94 +249,68 @@ def _put(play: _Play, slots: Tensor, new: _Play) -> None:
         getattr(play.rows, f.name)[slots] = getattr(new.rows, f.name)[:count]
     for old, fresh in ((play.state, new.state), (play.book, new.book)):
         for key in old:
+            # A copy, because two leaves of a state may be the same tensor.
+            old[key] = old[key].clone()
             old[key][slots] = fresh[key][:count]
+    play.held[slots] = True
     play.alive[slots] = True
 
 
-def _results(
-    attack: Attack, oracle: Oracle, threat: Threat, problem: _Problem, until: Until, batch: int, clean: Logits
-) -> dict[str, Tensor]:
-    """The loop: fill the tile, ask, tell, look for successes, settle, refill."""
-    best = _empty(problem.rows.images, clean)
-    queue = deque(range(len(problem.sample)))
-    play: _Play | None = None
-    while True:
-        play = _refill(attack, problem, play, queue, min(batch, TILE), oracle)
-        if play is None:
-            return best
-        query = attack.ask(play.rows, play.state)
-        answer = oracle.ask(query, play.rows.labels, play.rows.targets, play.alive)
-        play.book["forwards"] += answer.forwards
-        play.book["backwards"] += answer.backwards
-        _look(oracle, threat, play, query, answer, until)
-        told = attack.tell(play.rows, play.state, answer)
-        play.state = {key: _where(play.alive, told[key], play.state[key]) for key in told}
-        play.rows = replace(play.rows, step=play.rows.step + 1)
-        _settle(attack, play, best, until)
-
-
-def _where(mask: Tensor, new: Tensor, old: Tensor) -> Tensor:
-    return torch.where(mask.reshape(-1, *[1] * (new.ndim - 1)), new, old)
-
-
-def _refill(
-    attack: Attack, problem: _Problem, play: _Play | None, queue: deque[int], most: int, oracle: Oracle
-) -> _Play | None:
-    """The tile with its free places filled from the queue; shrunk when the queue is empty, None when all is done."""
-    playing = 0 if play is None else int(play.alive.sum())
-    fresh = torch.tensor([queue.popleft() for _ in range(min(most - playing, len(queue)))], dtype=torch.int64)
-    if play is None or playing == 0:
-        if not len(fresh):
-            return None
-        sizes = (TILE,) if len(fresh) > WORTH else oracle.sizes(problem.rows.images[problem.sample[fresh]])
-        return _admit(attack, problem, fresh, oracle.device, sizes)
-    if len(fresh):
-        slots = torch.nonzero(~play.alive)[: len(fresh), 0]
-        _put(play, slots, _admit(attack, problem, fresh, oracle.device, ADMITTED))
-    elif playing <= WORTH and len(play.alive) > 8 and bool((attack.queries - play.rows.step)[play.alive].max() > FEW):
-        kept = torch.nonzero(play.alive)[:, 0]
-        index = pad(kept, oracle.sizes(play.rows.images))
-        if len(index) < len(play.alive):
-            play = _take(play, index, torch.arange(len(index), device=oracle.device) < playing)
-    return play
-
-
-def _take(play: _Play, index: Tensor, alive: Tensor) -> _Play:
-    rows = Rows(**{f.name: getattr(play.rows, f.name)[index] for f in fields(Rows)})
+def _take(play: _Play, index: Tensor, count: int) -> _Play:
     state = {key: leaf[index] for key, leaf in play.state.items()}
-    return _Play(rows, state, {key: leaf[index] for key, leaf in play.book.items()}, alive)
+    book = {key: leaf[index] for key, leaf in play.book.items()}
+    real = torch.arange(len(index), device=index.device) < count
+    return _Play(take(play.rows, index), state, book, real, play.alive[index] & real)
 
 
-def _look(oracle: Oracle, threat: Threat, play: _Play, query: Query, answer: Answer, until: Until) -> None:
-    """Note the best point of each row so far, and have the judge confirm what looks like a success."""
-    rows, book, points = play.rows, play.book, query.points
+def _notice(
+    attack: Attack, oracle: Oracle, threat: Threat, play: _Play, query: Query, answer: Answer, until: Until
+) -> None:
+    """Keep what looks like a success for the judge, and the most confident point so far; waits for no device."""
+    book, rows = play.book, play.rows
     if answer.logits is None:
         gap = _label_gap(answer.label, rows)
         slack = torch.zeros_like(gap)
     else:
-        gap = margin(answer.logits, rows.labels, rows.targets)
+        gap = margin(answer.logits, rows.labels, rows.targets) + attack.confidence
         slack = oracle.slack * answer.logits.abs().amax(dim=1)
-    score = threat.norm.size(points - rows.images) if until == "converged" else gap
-    looks_broken = play.alive & (gap <= slack)
-    if until == "converged":
-        check = looks_broken & (score < book["score"])
-    else:
-        check = looks_broken & (book["query"] == NEVER)
-        better = play.alive & (score < book["score"])
-        book["score"] = torch.where(better, score, book["score"])
-        book["best"] = _where(better, points, book["best"])
-    index = torch.nonzero(check)[:, 0]
-    if len(index) == 0:
+    broken = play.alive & (gap <= slack)
+    worth = broken if until == "converged" else broken | (play.alive & (gap < book["score"]))
+    host = oracle.device.type == "cpu"
+    if host and not bool(worth.any()):
         return
-    judged = oracle.judge(points[index])
-    gaps = margin(judged, rows.labels[index], rows.targets[index])
-    confirmed = index[gaps < 0]
-    book["query"][confirmed] = torch.minimum(book["query"][confirmed], rows.step[confirmed])
-    book["first"][confirmed] = points[confirmed]
-    book["judged"][confirmed] = judged[gaps < 0]
+    size = threat.norm.size(query.points - rows.images)
+    worth = worth & (size <= rows.eps + TOLERANCE * rows.eps.clamp_min(1.0))
+    # Most rows have nothing new to show; where finding that out costs no wait, only the others are looked at.
+    index = torch.nonzero(worth)[:, 0] if host else torch.arange(len(gap), device=gap.device)
+    points, gap, size, inside = query.points[index], gap[index], size[index], worth[index]
+    score, found_size = book["score"][index], book["found_size"][index]
     if until == "converged":
-        book["score"][confirmed] = score[confirmed]
-        book["best"][confirmed] = points[confirmed]
+        found = inside & broken[index] & (size < torch.minimum(score, found_size))
+        # After the first that the judge has confirmed a clear success is believed; at the end it sees the smallest.
+        clear = found & (gap < -slack[index]) & (book["query"][index] < NEVER)
+        book["score"][index] = torch.where(clear, size, score)
+        _write(book, "best", index, clear, points)
+        found = found & ~clear
+    else:
+        better = inside & (gap < score)
+        # Where the proposer still sees the label ahead, the judge is asked about each new closest call only.
+        waits = (book["query"][index] == NEVER) & (book["found_step"][index] == NEVER)
+        found = inside & broken[index] & ((gap < 0) | better) & waits
+        book["score"][index] = torch.where(better, gap, score)
+        _write(book, "best", index, better, points)
+    _write(book, "found", index, found, points)
+    _write(book, "found_step", index, found, rows.step[index])
+    _write(book, "found_size", index, found, size)
+
+
+def _write(book: dict[str, Tensor], key: str, index: Tensor, mask: Tensor, new: Tensor) -> None:
+    """New values into the rows of `index` that the mask picks."""
+    if mask.device.type == "cpu":
+        book[key][index[mask]] = new[mask]
+        return
+    wide = mask.reshape(-1, *[1] * (new.ndim - 1))
+    book[key][index] = torch.where(wide, new, book[key][index])
 
 
 def _label_gap(label: Tensor, rows: Rows) -> Tensor:
@@ -298,51 +319,36 @@ def _label_gap(label: Tensor, rows: Rows) -> Tensor:
     return 1.0 - 2.0 * success.float()
 
 
-def _settle(attack: Attack, play: _Play, best: dict[str, Tensor], until: Until) -> None:
-    """Write out the rows that are done: broken (when that is enough), out of queries, or beaten by a sibling."""
-    book = play.book
-    broken = book["query"] < NEVER
-    done = play.alive & (play.rows.step >= attack.queries)
-    if until == "first":
-        done |= play.alive & broken
-        won = best["query"].to(book["sample"].device)[book["sample"]]
-        done |= play.alive & (play.rows.step > won)
-    for place in torch.nonzero(done)[:, 0].tolist():
-        _record(play, place, best, until)
-    play.alive &= ~done
-
-
-def _record(play: _Play, place: int, best: dict[str, Tensor], until: Until) -> None:
-    """Merge one settled row into its image's result; between lanes the order of settling must not matter."""
-    book = play.book
-    sample, lane = int(book["sample"][place]), int(play.rows.lane[place])
-    query, score = int(book["query"][place]), float(book["score"][place])
-    best["forwards"][sample] += int(book["forwards"][place])
-    best["backwards"][sample] += int(book["backwards"][place])
-    order = (query, score) if until == "first" else (NEVER if query == NEVER else 0, score)
-    held = (int(best["order"][sample]), float(best["score"][sample]), int(best["lane"][sample]))
-    best["query"][sample] = min(int(best["query"][sample]), query)
-    if (*order, lane) >= held:
+def _confirm(attack: Attack, oracle: Oracle, play: _Play, until: Until) -> None:
+    """Have the judge look at what was kept for it."""
+    rows, book = play.rows, play.book
+    index = torch.nonzero(book["found_step"] < NEVER)[:, 0]
+    if len(index) == 0:
         return
-    best["order"][sample], best["score"][sample], best["lane"][sample] = order[0], order[1], lane
-    first = until == "first" and query < NEVER
-    best["image"][sample] = (book["first"] if first else book["best"])[place].to(best["image"].device)
-    best["fallback"][sample] = book["first"][place].to(best["image"].device)
-    best["judged"][sample] = book["judged"][place].to(best["image"].device)
+    points = book["found"][index]
+    judged = oracle.judge(points)
+    sure = margin(judged, rows.labels[index], rows.targets[index]) + attack.confidence < 0
+    confirmed = index[sure]
+    book["query"][confirmed] = torch.minimum(book["query"][confirmed], book["found_step"][confirmed])
+    book["first"][confirmed] = points[sure]
+    book["judged"][confirmed] = judged[sure]
+    if until == "converged":
+        smaller = sure & (book["found_size"][index] < book["score"][index])
+        book["score"][index[smaller]] = book["found_size"][index[smaller]]
+        book["best"][index[smaller]] = points[smaller]
+    book["found_step"] = torch.full_like(book["found_step"], NEVER)
+    book["found_size"] = torch.full_like(book["found_size"], torch.inf)
 
 
-def _empty(images: Images, clean: Logits) -> dict[str, Tensor]:
-    """Results of images nobody has attacked yet."""
-    count = len(images)
-    long = torch.zeros(count, dtype=torch.int64)
-    return {
-        "query": torch.full_like(long, NEVER),
-        "order": torch.full_like(long, NEVER),
-        "score": torch.full((count,), torch.inf, dtype=torch.float64),
-        "lane": torch.full_like(long, NEVER),
-        "image": images.clone(),
-        "fallback": images.clone(),
-        "judged": clean.clone(),
-        "forwards": long.clone(),
-        "backwards": long.clone(),
-    }
+def _settle(attack: Attack, play: _Play, results: Results, until: Until) -> None:
+    """Write out the rows that are done: broken (when that is enough), out of queries, or beaten by a lower lane."""
+    book = play.book
+    done = play.held & ~play.alive
+    if until == "first":
+        beaten = results.lane.to(book["sample"].device)[book["sample"]] < play.rows.lane
+        done |= play.held & (beaten | (book["query"] < NEVER))
+    for place in torch.nonzero(done)[:, 0].tolist():
+        row = {key: leaf[place] for key, leaf in book.items()}
+        results.record(row, int(play.rows.lane[place]), attack.queries, until)
+    play.held &= ~done
+    play.alive &= ~done

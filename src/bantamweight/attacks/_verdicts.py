@@ -18,7 +18,10 @@ from bantamweight.oracle import Oracle, margin
 from bantamweight.threats import TOLERANCE, Threat, sizes
 from bantamweight.types import Images, Labels, Logits
 
-__all__ = ["Verdicts", "conclude", "load", "save"]
+__all__ = ["NEVER", "Results", "Verdicts", "conclude", "load", "save"]
+
+NEVER = 2**62
+"""The query, and the lane, of what has not happened."""
 
 NEAR = 1e-4
 """A margin this small may fall the other way on another machine or thread count."""
@@ -30,7 +33,8 @@ class Verdicts:
 
     `label`, `target` (-1: none), `clean` and `adversarial` (predictions), `right` (before), `attacked`, `success`,
     `query` (index of the first adversarial point, -1: none), `margin`, `near`, `size_linf/l2/l1/l0`, `eps`, `forwards`,
-    `backwards`, `survives_8bit`, `confidence` (of the adversarial prediction), `confidence_target`.
+    `backwards`, `survives_8bit` (where that was asked), `confidence` (of the adversarial prediction) and
+    `confidence_target`.
     """
 
     attack: str
@@ -50,6 +54,60 @@ class Verdicts:
         return self["right"] & ~self["success"]
 
 
+@dataclass
+class Results:
+    """What the loop has found so far, one row per image; `spent` counts forwards and backwards by lane."""
+
+    query: Tensor
+    lane: Tensor
+    score: Tensor
+    held: Tensor
+    image: Images
+    fallback: Images
+    judged: Logits
+    spent: Tensor
+
+    @classmethod
+    def empty(cls, images: Images, clean: Logits, lanes: int) -> Results:
+        """Results of images nobody has attacked yet; `lane` is the one that broke the image, `held` the one kept."""
+        never = torch.full((len(images),), NEVER)
+        worst = torch.full((len(images),), torch.inf, dtype=torch.float64)
+        spent = torch.zeros(2, len(images), lanes, dtype=torch.int64)
+        return cls(never, never.clone(), worst, never.clone(), images.clone(), images.clone(), clean.clone(), spent)
+
+    def record(self, row: dict[str, Tensor], lane: int, queries: int, until: str) -> None:
+        """Merge the book of one settled row into its image's result; the order of settling must not matter."""
+        sample, query, score = int(row["sample"]), int(row["query"]), float(row["score"])
+        self.spent[0, sample, lane] += int(row["forwards"])
+        self.spent[1, sample, lane] += int(row["backwards"])
+        broken = query < NEVER
+        if until == "first":
+            better = lane < int(self.lane[sample]) if broken else int(self.lane[sample]) == NEVER
+            better &= broken or (score, lane) < (float(self.score[sample]), int(self.held[sample]))
+        else:
+            held = (int(self.query[sample]) == NEVER, float(self.score[sample]), int(self.held[sample]))
+            better = (not broken, score, lane) < held
+        if broken:
+            said = lane * queries + query
+            if until == "first" and better:
+                self.query[sample], self.lane[sample] = said, lane
+            elif until != "first":
+                self.query[sample] = min(int(self.query[sample]), said)
+        if not better:
+            return
+        self.score[sample], self.held[sample] = score, lane
+        home = self.image.device
+        self.image[sample] = row["first" if until == "first" and broken else "best"].to(home)
+        self.fallback[sample] = row["first"].to(home)
+        self.judged[sample] = row["judged"].to(home)
+
+    def costs(self) -> tuple[Tensor, Tensor]:
+        """Forwards and backwards of each image, up to the lane that broke it: what one lane after another costs."""
+        lanes = torch.arange(self.spent.shape[2])
+        forwards, backwards = (self.spent * (lanes <= self.lane[:, None])).sum(dim=2)
+        return forwards, backwards
+
+
 def conclude(
     oracle: Oracle,
     threat: Threat,
@@ -60,20 +118,21 @@ def conclude(
     budgets: Tensor,
     clean: Logits,
     attacked: Tensor,
-    best: dict[str, Tensor],
+    best: Results,
+    rounding: bool = True,
 ) -> Verdicts:
     """Judge the stored images once more and measure them."""
     stored, logits = _stored(oracle, labels, targets, clean, attacked, best)
     gaps = margin(logits, labels, targets)
     success = attacked & (gaps < 0)
-    broken = best["query"] < 2**62
+    broken = best.query < NEVER
+    forwards, backwards = best.costs()
     if bool((broken & (gaps > NEAR)).any()):
         raise BantamError("a success that the judge had confirmed was not one on the stored image")
     measured = sizes(stored - images)
     over = threat.norm.size(stored - images) - budgets
     if attacked.any() and float(over[attacked].max()) > TOLERANCE * max(1.0, float(budgets.max())):
         raise BantamError(f"{attack} left its budget: {float(over[attacked].max()):.3g} beyond {threat}")
-    survives = _survives_rounding(oracle, stored, labels, targets, success)
     shares = torch.softmax(logits, dim=1)
     prediction = logits.argmax(dim=1)
     columns = {
@@ -85,37 +144,39 @@ def conclude(
         "attacked": attacked,
         "success": success,
         # A success that only the judge saw, on the final image, is dated by the row's last query.
-        "query": torch.where(success, torch.where(broken, best["query"], best["forwards"] - 1), -1),
+        "query": torch.where(success, torch.where(broken, best.query, forwards - 1), -1),
         "margin": gaps,
         "near": gaps.abs() < NEAR,
         "eps": budgets,
-        "forwards": best["forwards"],
-        "backwards": best["backwards"],
-        "survives_8bit": survives,
+        "forwards": forwards,
+        "backwards": backwards,
         "confidence": shares.gather(1, prediction[:, None])[:, 0],
         "confidence_target": shares.gather(1, targets.clamp_min(0)[:, None])[:, 0] * (targets >= 0),
     }
+    if rounding:
+        columns["survives_8bit"] = _survives_rounding(oracle, stored, labels, targets, success)
     columns |= {f"size_{name}": size for name, size in measured.items()}
     return Verdicts(attack, str(threat), {key: value.cpu().numpy() for key, value in columns.items()}, stored)
 
 
 def _stored(
-    oracle: Oracle, labels: Labels, targets: Labels, clean: Logits, attacked: Tensor, best: dict[str, Tensor]
+    oracle: Oracle, labels: Labels, targets: Labels, clean: Logits, attacked: Tensor, best: Results
 ) -> tuple[Images, Logits]:
     """The image to keep of each row: the most confident one, unless the judge prefers the first success."""
-    stored, logits = best["image"], clean.clone()
+    stored, logits = best.image, clean.clone()
     # Where the first success is what is kept, the judge has said already what it is.
-    known = (best["query"] < 2**62) & (stored == best["fallback"]).flatten(1).all(dim=1)
-    logits[known] = best["judged"][known]
+    known = (best.query < NEVER) & (stored == best.fallback).flatten(1).all(dim=1)
+    logits[known] = best.judged[known]
     rows = torch.nonzero(attacked & ~known)[:, 0]
     if len(rows):
         logits[rows] = oracle.judge(stored[rows])
-    lost = torch.nonzero((best["query"] < 2**62) & ~(margin(logits, labels, targets) < 0))[:, 0]
+    lost = torch.nonzero((best.query < NEVER) & ~(margin(logits, labels, targets) < 0))[:, 0]
     if len(lost):
         # The proposer ranked it best, in its own precision; the judge disagrees, and the confirmed image stands.
         stored = stored.clone()
-        stored[lost] = best["fallback"][lost]
-        logits[lost] = oracle.judge(stored[lost])
+        stored[lost] = best.fallback[lost]
+        # Not asked again: a randomised model would say something else each time.
+        logits[lost] = best.judged[lost]
     return stored, logits
 
 

@@ -1,0 +1,108 @@
+"""DDN (Rony et al. 2019, "Decoupling direction and norm for efficient gradient-based L2 attacks", algorithm 1)."""
+
+from __future__ import annotations
+
+import torch
+
+from bantamweight.attacks._boundaries import annealed, column, only
+from bantamweight.attacks._core import Attack, Rows, State
+from bantamweight.attacks._objectives import cross_entropy
+from bantamweight.attacks._parts import any_row, select
+from bantamweight.errors import InputError
+from bantamweight.oracle import Answer, Query, margin
+from bantamweight.threats import Norm, Threat
+from bantamweight.types import Bool, Images, Tensor
+
+__all__ = ["ddn"]
+
+
+def ddn(
+    threat: Threat,
+    *,
+    steps: int = 100,
+    gamma: float = 0.05,
+    radius: float = 1.0,
+    levels: int | None = None,
+    search: int = 3,
+) -> Attack:
+    """The smallest L2 perturbation, by steps along the gradient whose length is decided apart from their direction.
+
+    Choose it for L2 distances at a fixed number of queries; run it until "converged". The radius starts at `radius`
+    and shrinks by `gamma` after an adversarial point, grows by as much after another; the step falls from 1 to .01 by
+    half a cosine. `levels=256` rounds every point to 8-bit pixels, so that what is found survives being stored as a
+    picture. The radius comes no closer to the boundary than `gamma`, so the last `search` of the steps (none in the
+    paper, none with `levels`) go from the best point straight towards the image. Costs `steps` forwards and at most
+    `steps` - 1 backwards. Raises InputError for other norms than L2.
+    """
+    norm = only("ddn", threat, "l2")
+    if steps < 1 or not 0.0 < gamma < 1.0 or not radius > 0.0 or (levels is not None and levels < 2) or search < 0:
+        raise InputError(
+            "expected steps >= 1, gamma between 0 and 1, radius above 0, at least 2 levels and search >= 0, "
+            f"got steps={steps}, gamma={gamma:g}, radius={radius:g}, levels={levels}, search={search}"
+        )
+    # Rounded points lie beside the straight line.
+    walked = steps - (min(search, steps // 2) if levels is None else 0)
+
+    def init(rows: Rows) -> State:
+        # No perturbation that the box allows is longer than that.
+        farthest = norm.size(torch.maximum(rows.images, 1.0 - rows.images))
+        none = torch.zeros_like(rows.eps)
+        begun = {"points": rows.images.clone(), "radius": torch.full_like(rows.eps, radius), "farthest": farthest}
+        ends = {"best": rows.images.clone(), "size": none + torch.inf, "gap": none, "near": none, "near_gap": none}
+        return {**begun, **{key: leaf.clone() for key, leaf in ends.items()}, "first_gap": none.clone()}
+
+    def searching(rows: Rows, state: State) -> Bool[Tensor, " b"]:
+        return (rows.step >= walked - 1) & state["size"].isfinite()
+
+    def ask(rows: Rows, state: State) -> Query:
+        descending = (rows.step < steps - 1) & ~searching(rows, state)
+        return Query(state["points"], "gradient", cross_entropy, descending)
+
+    def tell(rows: Rows, state: State, answer: Answer) -> State:
+        assert answer.logits is not None
+        gap = margin(answer.logits, rows.labels, rows.targets)
+        told = {**state, **_ends(norm, rows, state, gap, rows.step < walked)}
+        if answer.gradient is not None:
+            rate, way = annealed(1.0, 0.01, rows.step, steps), norm.steepest(answer.gradient, state["points"])
+            delta = torch.addcmul(state["points"] - rows.images, way, column(rate))
+            grown = state["radius"] * torch.where(gap < 0, 1.0 - gamma, 1.0 + gamma)
+            told["radius"] = torch.minimum(grown, state["farthest"])
+            # In place: memory that is fresh costs more than arithmetic.
+            delta.mul_(column(told["radius"] / norm.size(delta).clamp_min(1e-12)))
+            told["points"] = delta.add_(rows.images).clamp_(0.0, 1.0)
+        late = searching(rows, told)
+        if any_row(late):
+            told["points"] = select(late, _inwards(rows.images, told), told["points"])
+        if levels is not None:
+            told["points"] = torch.round(told["points"] * (levels - 1)) / (levels - 1)
+        return told
+
+    return Attack("ddn", steps, init, ask, tell, exact=True)
+
+
+def _ends(norm: Norm, rows: Rows, state: State, gap: Tensor, walking: Bool[Tensor, " b"]) -> State:
+    """The smallest adversarial point so far and, on the straight line to it, the last point known to be none."""
+    size = norm.size(state["points"] - rows.images)
+    closer = (gap < 0) & (size < state["size"])
+    first = torch.where(rows.step == 0, gap, state["first_gap"])
+    searching = ~walking & state["size"].isfinite()
+    nearer = searching & ~(gap < 0) & (size > state["near"])
+    # A new best point of the walk lies on another line, of which nothing is known but the image.
+    restart = closer & ~searching
+    return {
+        "best": select(closer, state["points"], state["best"]) if any_row(closer) else state["best"],
+        "size": torch.where(closer, size, state["size"]),
+        "gap": torch.where(closer, gap, state["gap"]),
+        "near": torch.where(restart, 0.0, torch.where(nearer, size, state["near"])),
+        "near_gap": torch.where(restart, first, torch.where(nearer, gap, state["near_gap"])),
+        "first_gap": first,
+    }
+
+
+def _inwards(images: Images, ends: State) -> Images:
+    """Where the margin would be zero between the two ends if it were linear, and a little farther; else halfway."""
+    share = ends["near_gap"] / (ends["near_gap"] - ends["gap"])
+    share = torch.where((share > 0.0) & (share < 1.0), share + 0.02 * (1.0 - share), 0.5)
+    size = torch.where(ends["size"].isfinite(), ends["size"], 1.0)
+    length = ends["near"] + share * (size - ends["near"])
+    return torch.addcmul(images, ends["best"] - images, column(length / size)).clamp_(0.0, 1.0)
