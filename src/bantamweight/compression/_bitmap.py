@@ -8,12 +8,9 @@ its bits are: -0.0 and NaN come back as they were. At sparsity s a tensor takes 
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import json
 import math
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,7 +21,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as dump
 from torch import Tensor
 
-from bantamweight.errors import InputError, StoreError
+from bantamweight.compression._coded import pack_coded
+from bantamweight.compression._written import written
+from bantamweight.errors import InputError
 from bantamweight.variants import Artifact, Variant
 
 __all__ = ["load_bitmap", "save_bitmap", "sizes"]
@@ -41,20 +40,7 @@ def save_bitmap(state: Variant | Mapping[str, Tensor], path: Path | str) -> Arti
     """
     path = Path(path)
     weights, parent = (state.weights, state.hash) if isinstance(state, Variant) else (state, "")
-    data = _pack(weights, parent)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, aside = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-            os.replace(aside, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(aside)
-            raise
-    except OSError as error:
-        raise StoreError(f"expected to be able to write {path}, got: {error.strerror}; choose another place") from error
+    written(_pack(weights, parent), path)
     return Artifact(path, "bitmap", parent, "", {"version": _VERSION})
 
 
@@ -82,15 +68,17 @@ def load_bitmap(path: Path | str) -> dict[str, Tensor]:
 def sizes(state: Variant | Mapping[str, Tensor]) -> dict[str, int]:
     """Exact bytes on disk of the weights in each format: `dense_fp32`, `bitmap`, `gzip` (-6 of the dense file).
 
-    Each file is made in memory and its length taken; nothing is inferred from a sparsity.
+    Of a Variant also `coded`, the coded file with all that describes it. Each file is made in memory and its length
+    taken; nothing is inferred from a sparsity.
     """
     weights, parent = (state.weights, state.hash) if isinstance(state, Variant) else (state, "")
     dense = dump({name: _plain(tensor, fp32=True) for name, tensor in weights.items()})
-    return {
+    found = {
         "dense_fp32": len(dense),
         "bitmap": len(_pack(weights, parent)),
         "gzip": len(gzip.compress(dense, compresslevel=6, mtime=0)),
     }
+    return {**found, "coded": len(pack_coded(state))} if isinstance(state, Variant) else found
 
 
 def _plain(tensor: Tensor, *, fp32: bool = False) -> Tensor:

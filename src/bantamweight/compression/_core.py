@@ -1,35 +1,49 @@
 """Three verbs and nothing else: `score` weights, `allocate` the cut among layers, `cut`.
 
-A criterion says what a weight is worth, an allocation turns worth into keep masks with an exact number of zeros, and
-a cut makes a new variant whose weights hold the zeros and whose edits say which tensors keep them. `compress` is the
-three in a row, and reports what was asked beside what was achieved, counted in the weights of what came out.
+A criterion says what a weight is worth, an allocation turns worth into keep masks, and a cut makes a new variant whose
+weights hold the zeros and whose edits say which tensors keep them. `compress` is the three in a row, and reports what
+was asked beside what was achieved, counted in the weights of what came out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from bantamweight import variants
+from bantamweight.compression._allocations import (
+    ALLOCATIONS,
+    Allocation,
+    Masks,
+    Scores,
+    check_sparsity,
+    global_masks,
+    per_layer_masks,
+)
+from bantamweight.compression._allocations import allocate as allocate_masks  # `compress` has a setting of that name
 from bantamweight.errors import InputError, near
-from bantamweight.types import Bool, Float
+from bantamweight.types import Float
 from bantamweight.variants import Variant
+
+if TYPE_CHECKING:
+    from bantamweight.compression._groups import Group
 
 __all__ = [
     "ALLOCATIONS",
     "Achieved",
     "Allocation",
+    "ChannelCriterion",
     "Criterion",
     "Evidence",
     "Masks",
     "Needs",
     "Scores",
-    "allocate",
+    "allocation_of",
     "check_sparsity",
     "compress",
     "cut",
@@ -41,17 +55,9 @@ __all__ = [
     "select",
 ]
 
-Needs = Literal["none", "gradients", "activations", "adversarial gradients"]
+Needs = Literal["none", "gradients", "activations", "adversarial gradients", "contributions"]
 Evidence = Mapping[str, Tensor]
 """What a criterion was shown, one tensor per weight name; empty for one that needs none."""
-
-Scores = Mapping[str, Float[Tensor, "..."]]
-"""One number per weight, in the weight's shape; the lowest go first."""
-
-Masks = dict[str, Bool[Tensor, "..."]]
-"""True where a weight is kept."""
-
-Allocation = Callable[[Scores, float], Masks]
 
 
 @dataclass(frozen=True)
@@ -59,12 +65,30 @@ class Criterion:
     """A rule that says what each weight is worth, and the evidence it needs for that.
 
     `score(module, evidence)` returns one score for each weight of every tensor in `prunable(module)` and leaves the
-    module as it was. Scores must not depend on a ratio, so that masks for growing ratios are nested.
+    module as it was. Scores must not depend on a ratio, so that masks for growing ratios are nested. A scheme is a
+    criterion with an `allocation` of its own; one that can reach a single sparsity says which as `only`.
     """
 
     name: str
     needs: Needs
     score: Callable[[nn.Module, Evidence], Mapping[str, Tensor]]
+    allocation: Allocation | None = None
+    only: float | None = None
+
+
+@dataclass(frozen=True)
+class ChannelCriterion:
+    """A rule that says what each channel of a coupled group is worth; `compress_channels` cuts by it.
+
+    `score(module, evidence, group)` returns one number per channel of the group and leaves the module as it was.
+    `comparable` says that scores of different groups are on one scale as they are; otherwise each group's are divided
+    by their mean before groups are compared. Scores must not depend on a ratio, so that cuts are nested.
+    """
+
+    name: str
+    needs: Needs
+    score: Callable[[nn.Module, Evidence, Group], Float[Tensor, " channels"]]
+    comparable: bool = False
 
 
 @dataclass(frozen=True)
@@ -128,11 +152,17 @@ def _under(given: str, known: list[str]) -> list[str]:
     return found
 
 
+def _check_weights(criterion: Criterion | ChannelCriterion) -> None:
+    if not isinstance(criterion, Criterion):
+        raise InputError(f"{criterion.name} scores channels, not weights; cut with compress_channels, or ask for MACs")
+
+
 def score(module: nn.Module, criterion: Criterion, names: Iterable[str], evidence: Evidence | None = None) -> Scores:
     """First verb: the criterion's scores for the named tensors, checked.
 
     Raises InputError when the criterion needs evidence that was not given, or when a score is not a finite number.
     """
+    _check_weights(criterion)
     if criterion.needs != "none" and not evidence:
         raise InputError(f"{criterion.name} scores from {criterion.needs}, and none were given; pass evidence=")
     given = criterion.score(module, evidence or {})
@@ -152,71 +182,6 @@ def score(module: nn.Module, criterion: Criterion, names: Iterable[str], evidenc
             )
         chosen[name] = scores
     return chosen
-
-
-def check_sparsity(sparsity: float) -> float:
-    """The sparsity as a float; InputError unless it is in [0, 1)."""
-    if isinstance(sparsity, bool) or not isinstance(sparsity, (int, float)) or not 0 <= sparsity < 1:
-        raise InputError(f"expected a sparsity in [0, 1), the share of weights to set to zero, got {sparsity!r}")
-    return float(sparsity)
-
-
-def _keep(scores: Float[Tensor, " n"], sparsity: float) -> Bool[Tensor, " n"]:
-    """Drop exactly round(sparsity * n) of the lowest; among equals the first go first, so masks stay nested."""
-    zeros = round(sparsity * len(scores))
-    if zeros == 0:
-        return torch.ones_like(scores, dtype=torch.bool)
-    edge = torch.kthvalue(scores, zeros).values
-    drop = scores < edge
-    ties = torch.nonzero(scores == edge).squeeze(1)
-    drop[ties[: zeros - int(drop.sum())]] = True
-    return ~drop
-
-
-def global_masks(scores: Scores, sparsity: float) -> Masks:
-    """Drop the lowest scores wherever they are: round(sparsity * all weights) zeros in all.
-
-    Use it when scores of different layers are comparable; layers that matter less end up thinner.
-
-    >>> masks = global_masks({"a": torch.tensor([1.0, 4.0]), "b": torch.tensor([2.0, 3.0])}, 0.5)
-    >>> {name: mask.tolist() for name, mask in masks.items()}
-    {'a': [False, True], 'b': [False, True]}
-    """
-    flat = _keep(torch.cat([part.reshape(-1) for part in scores.values()]), sparsity)
-    pieces = torch.split(flat, [part.numel() for part in scores.values()])
-    return {name: piece.reshape(scores[name].shape) for name, piece in zip(scores, pieces, strict=True)}
-
-
-def per_layer_masks(scores: Scores, sparsity: float) -> Masks:
-    """Drop the lowest scores of each tensor: round(sparsity * its weights) zeros in each.
-
-    Use it when scores of different layers are not comparable, or when no layer may be thinned more than another.
-    """
-    return {name: _keep(part.reshape(-1), sparsity).reshape(part.shape) for name, part in scores.items()}
-
-
-ALLOCATIONS: Mapping[str, Allocation] = {"global": global_masks, "per_layer": per_layer_masks}
-
-
-def allocate(scores: Scores, sparsity: float, how: str | Allocation = "global") -> Masks:
-    """Second verb: keep masks with exactly the zeros asked for.
-
-    `how` is a name in ALLOCATIONS or a function of scores and sparsity. Raises InputError for a sparsity outside
-    [0, 1) and when a layer would lose its last weight, which would cut the network in two.
-    """
-    sparsity = check_sparsity(sparsity)
-    if isinstance(how, str):
-        if how not in ALLOCATIONS:
-            raise InputError(f"{how!r} is no allocation{near(how, ALLOCATIONS)}")
-        how = ALLOCATIONS[how]
-    masks = how(scores, sparsity)
-    for name, mask in masks.items():
-        if not bool(mask.any()):
-            raise InputError(
-                f"a sparsity of {sparsity:g} would leave none of the {mask.numel()} weights of {name!r}; "
-                "ask for less, skip that layer, or allocate per_layer"
-            )
-    return masks
 
 
 def cut(variant: Variant, masks: Mapping[str, Tensor], *, name: str) -> Variant:
@@ -266,7 +231,7 @@ def compress(
     criterion: Criterion,
     *,
     sparsity: float,
-    allocate: str | Allocation = "global",
+    allocate: str | Allocation | None = None,
     layers: Iterable[str] | None = None,
     skip: Iterable[str] = (),
     evidence: Evidence | None = None,
@@ -276,16 +241,19 @@ def compress(
     """Score, allocate and cut once; returns the cut variant and what was asked and achieved.
 
     `sparsity` is the share of all weights of the selected layers that are zero afterwards, those already cut before
-    included (they go first). Raises InputError for whatever can't be cut as asked; nothing is skipped silently.
+    included (they go first). `allocate` is a name in ALLOCATIONS or a function: unless said, the scheme's own, else
+    global. Raises InputError for whatever can't be cut as asked; nothing is skipped silently.
     """
     check_sparsity(sparsity)
+    _check_weights(criterion)
+    how = allocation_of(criterion, sparsity, allocate)
     module = variants.build(variant, trust=trust)
     names = select(module, layers, skip)
     scores = dict(score(module, criterion, names, evidence))
     before = variants.masks(variant)
     for layer in set(before) & set(scores):
         scores[layer] = scores[layer].masked_fill(~before[layer], -torch.inf)
-    masks = _allocated(scores, sparsity, allocate)
+    masks = allocate_masks(scores, sparsity, how)
     for layer in set(before) & set(masks):
         if bool((masks[layer] & ~before[layer]).any()):
             share = float((~before[layer]).float().mean())
@@ -293,13 +261,22 @@ def compress(
                 f"expected a sparsity above what {variant.name!r} has been cut to already ({share:.3g} of {layer!r}), "
                 f"got {sparsity:g}; ask for more, or cut its parent"
             )
-    label = name or f"{variant.name}/{criterion.name}-{'per_layer-' if allocate == 'per_layer' else ''}{sparsity:g}"
+    spread = f"{how}-" if isinstance(how, str) and how != "global" else ""
+    label = name or f"{variant.name}/{criterion.name}-{spread}{sparsity:g}"
     result = cut(variant, _with_aliases(module, masks), name=label)
     module.load_state_dict(dict(result.weights), strict=False)  # files may lack num_batches_tracked
     return result, measure(module, asked=float(sparsity), layers=names)
 
 
-_allocated = allocate  # `compress` has a setting of the same name
+def allocation_of(criterion: Criterion, sparsity: float, allocate: str | Allocation | None) -> str | Allocation:
+    """How a cut will be spread: as asked, or as the scheme says; InputError where the two contradict each other."""
+    if criterion.only is not None and sparsity != criterion.only:
+        raise InputError(f"{criterion.name} cuts to a sparsity of {criterion.only:g} and no other, got {sparsity:g}")
+    if criterion.allocation is None:
+        return allocate or "global"
+    if allocate is not None:
+        raise InputError(f"{criterion.name} spreads its cut by a rule of its own; leave out allocate")
+    return criterion.allocation
 
 
 def _with_aliases(module: nn.Module, masks: Masks) -> Masks:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from bantamweight.compression._core import Criterion, prunable
 
-__all__ = ["magnitude"]
+__all__ = ["irregular", "magnitude"]
 
 
 def magnitude() -> Criterion:
@@ -23,6 +23,14 @@ def magnitude() -> Criterion:
     torch.Size([2, 3])
     """
     return Criterion("magnitude", "none", _score)
+
+
+def irregular() -> Criterion:
+    """Magnitude under the name it has beside funnel and redundant: zeros wherever the smallest weights are.
+
+    Ye et al. 2019, "Adversarial robustness vs. model compression, or both?", section 3.
+    """
+    return Criterion("irregular", "none", _score)
 
 
 def _score(module: nn.Module, _evidence: Mapping[str, Tensor]) -> dict[str, Tensor]:
