@@ -1,27 +1,32 @@
-"""What every explainer shares: batching, checks, the pair (A, g) at a layer, and a module left as it was.
+"""What every explainer shares: batching, checks, and a module left as it was.
 
-One forward and one backward give a layer's activations A and their gradients g; a class-activation method is one
-expression over that pair, handed to `cam`. A gradient method is one over `input_gradient`. Methods that only look
-at outputs (occlusion, RISE, LIME) call the module as it comes: it is already in evaluation mode and without
-parameter gradients when an explainer sees it.
+A class-activation method is one expression over a layer's activations and gradients (`_cam.py`). A gradient method is
+one over `input_gradient`. Methods that look at many changed copies of an image (occlusion, RISE, LIME, integrated
+gradients) say so with `many` and fill their own tiles. A module is in evaluation mode and without parameter gradients
+when an explainer sees it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from bantamweight import parts
 from bantamweight.errors import InputError
-from bantamweight.explainers._layers import Kind, Undefined, at_rest, find_layer, watch
+from bantamweight.explainers._fast import Precision
+from bantamweight.explainers._fast import fast as copied
+from bantamweight.explainers._gradients import Pair, input_gradient, logits_in, pair
+from bantamweight.explainers._layers import Undefined, at_rest
 from bantamweight.predict import TILE
-from bantamweight.types import Bool, Float, Images, Int, Logits
+from bantamweight.types import Bool, Float, Images, Int
 
-__all__ = ["Attributions", "Explainer", "Heat", "Pair", "Undefined", "cam", "explain", "input_gradient", "pair"]
+__all__ = ["Attributions", "Explainer", "Heat", "Pair", "Precision", "Undefined", "explain", "input_gradient", "pair"]
 
 Classes = Int[Tensor, "b k"]
 Maps = Float[Tensor, "b k h w"]
@@ -31,18 +36,17 @@ _FLAT = 1e-6  # bilinear resizing of a constant map leaves ripples of 1e-7 of it
 
 
 class Heat(NamedTuple):
-    """What an explainer returns for one batch: raw signed maps, and the same before resizing if it has them."""
+    """What an explainer returns for one batch: raw signed maps, the same before resizing if it has them, and how far
+    each map's sum is from the change of score that it should be, if the method promises that."""
 
     maps: Float[Tensor, "b k h w"]
     coarse: Float[Tensor, "b k u v"] | None = None
+    completeness: Float[Tensor, "b k"] | None = None
 
-
-class Pair(NamedTuple):
-    """A layer's activations and the gradients of k class scores with respect to them."""
-
-    logits: Logits
-    activations: Float[Tensor, "b c u v"]
-    gradients: Float[Tensor, "b k c u v"]
+    def each(self, change: Callable[[Tensor], Tensor]) -> Heat:
+        """The same change made to every part that is there."""
+        rest = (None if part is None else change(part) for part in self[1:])
+        return Heat(change(self.maps), *rest)
 
 
 def _anywhere(_module: nn.Module, _images: Tensor) -> str | None:
@@ -55,11 +59,21 @@ class Explainer:
 
     `explain(module, images, classes, layer)` returns a `Heat` for one batch and never slices it. `locate(module,
     images)` names the layer that the method reads (None: it reads none) or raises Undefined with the reason.
+
+    With `many` the method makes many changed copies of each image: it gets the images without padding, a copy of the
+    module that is fast, and as a fifth argument how many rows a forward has; with `black_box` too it asks for answers
+    and no gradients, which is faster still. `caution` is what is known against the method; it goes wherever its maps
+    go. `combine` is set where a map is one expression over a layer's activations and gradients, so that several such
+    methods can share them.
     """
 
     name: str
-    explain: Callable[[nn.Module, Tensor, Tensor, str | None], Heat]
+    explain: Callable[..., Heat]
     locate: Callable[[nn.Module, Tensor], str | None] = _anywhere
+    many: bool = False
+    black_box: bool = False
+    caution: str = ""
+    combine: Callable[[Tensor, Tensor], Tensor] | None = None
 
     def undefined(self, module: nn.Module, images: Images) -> str | None:
         """Why the method has no meaning for this network at this image size; None where it has one."""
@@ -75,8 +89,9 @@ class Attributions:
     """Raw, signed maps at input resolution; they are normalised only when drawn.
 
     `maps` is `(b, h, w)` for one class per image and `(b, k, h, w)` for k; `coarse` is the same at the layer's own
-    resolution; `flat` marks maps that are zero or constant, hence without information. If the method is not
-    defined for the network, `undefined` says why and there are no rows.
+    resolution; `flat` marks maps that are zero or constant, hence without information. `completeness` is, for methods
+    whose maps must sum to the change of the score, what is missing of it (see integrated_gradients). If the method is
+    not defined for the network, `undefined` says why and there are no rows.
     """
 
     explainer: str
@@ -86,53 +101,77 @@ class Attributions:
     coarse: Float[Tensor, "b *k u v"] | None = None
     layer: str | None = None
     undefined: str | None = None
+    completeness: Float[Tensor, " b *k"] | None = None
+    caution: str = ""
 
 
 def explain(
-    explainer: Explainer,
+    explainer: Explainer | str | Mapping[str, Any],
     module: nn.Module,
     images: Images,
     classes: Tensor | Sequence[int] | None = None,
     *,
     batch: int = 64,
+    precision: Precision = "fp32",
     strict: bool = False,
 ) -> Attributions:
     """Maps of the given classes for every image; for comparing variants, or an image before and after attack.
 
-    `classes` is `(b,)` or `(b, k)`; None explains each image's predicted class. Every forward has 64 rows, filled
-    up if need be, so maps don't depend on the number or order of the images; a smaller `batch` (rounded up to a
-    multiple of 8) bounds memory, and may change the last bits. With `strict` a method that is not defined for this
-    network is an InputError; otherwise the result says so. The module, its mode, its parameters' `requires_grad`
-    and the images are as they were on return, also on a raise. Maps are float32 on the CPU.
+    `explainer` may be its name or `{"use": name, setting: value}`. `classes` is `(b,)` or `(b, k)`; None explains each
+    image's predicted class. Every forward has 64 rows, filled up if need be, so maps don't depend on the number or
+    order of the images; a smaller `batch` (rounded up to a multiple of 8) bounds memory, and may change the last bits.
+    `precision="bf16"` computes the network's part in bfloat16, for speed. With `strict` a method that is not defined
+    for this network is an InputError; otherwise the result says so. The module, its mode, its parameters'
+    `requires_grad` and the images are as they were on return, also on a raise. Maps are float32 on the CPU.
 
     Raises InputError for images outside [0, 1], a number of classes that differs from the number of images, or a
     class that is not there.
 
-    >>> from bantamweight.explainers.gradient import gradient
     >>> net = nn.Sequential(nn.Flatten(), nn.Linear(3 * 4 * 4, 2))
-    >>> explain(gradient(), net, torch.rand(5, 3, 4, 4), [0, 1, 0, 1, 1]).maps.shape
+    >>> explain("gradient", net, torch.rand(5, 3, 4, 4), [0, 1, 0, 1, 1]).maps.shape
     torch.Size([5, 4, 4])
     """
+    method = explainer if isinstance(explainer, Explainer) else parts.configure("explainers", explainer).make()
+    asked = check(images, classes, batch)
+    single = asked is None or asked.ndim == 1
+    columns = None if asked is None else asked.reshape(len(images), -1)
+    try:
+        with at_work(module, images, precision, fast=method.many, answers=method.black_box) as net:
+            layer = method.locate(net, on_device(_padded(images[:1], _LEAST), net))
+            heat, columns = _tiles(method, net, images, columns, layer, batch)
+        check_finite(heat)
+    except Undefined as reason:
+        if strict:
+            raise InputError(f"{method.name} is not defined for this model: {reason}") from reason
+        return _nothing(method, images, single, columns, str(reason))
+    return finished(method, heat, columns, layer, single)
+
+
+def check(images: Tensor, classes: Tensor | Sequence[int] | None, batch: int) -> Tensor | None:
+    """The classes as a tensor; raises InputError for images, classes or a batch that can't be meant."""
     _check_images(images)
     if batch < 1:
         raise InputError(f"expected batch >= 1, got {batch}")
-    asked = None if classes is None else _check_classes(classes, len(images))
-    columns = None if asked is None else asked.reshape(len(images), -1)
-    single = asked is None or asked.ndim == 1
-    try:
-        with torch.inference_mode(False), at_rest(module):
-            layer = explainer.locate(module, _on_device(_padded(images[:1], _LEAST), module))
-            heat, columns = _tiles(explainer, module, images, columns, layer, batch)
-        _check_finite(heat)
-    except Undefined as reason:
-        if strict:
-            raise InputError(f"{explainer.name} is not defined for this model: {reason}") from reason
-        return _nothing(explainer, images, single, columns, str(reason))
-    flat = _flat(heat.maps if heat.coarse is None else heat.coarse)
-    if single:
-        heat = Heat(heat.maps[:, 0], None if heat.coarse is None else heat.coarse[:, 0])
-        columns, flat = columns[:, 0], flat[:, 0]
-    return Attributions(explainer.name, heat.maps, columns, flat, heat.coarse, layer)
+    return None if classes is None else _check_classes(classes, len(images))
+
+
+@contextmanager
+def at_work(
+    module: nn.Module, images: Tensor, precision: Precision, *, fast: bool, answers: bool = False
+) -> Iterator[nn.Module]:
+    """The module, or a fast copy of it, in evaluation mode and without parameter gradients.
+
+    With `answers` the copy is also prepared for answers without gradients.
+    """
+    if precision not in ("fp32", "bf16"):
+        raise InputError(f"expected precision fp32 or bf16, got {precision!r}")
+    with torch.inference_mode(False), at_rest(module):
+        if not fast and precision == "fp32":
+            yield module
+            return
+        net = copied(module, on_device(_padded(images[:1], _LEAST), module), precision, gradients=not answers)
+        with at_rest(net):
+            yield net
 
 
 def _tiles(
@@ -141,21 +180,54 @@ def _tiles(
     """The explainer over padded batches, joined; classes are filled in where none were given."""
     heats: list[Heat] = []
     chosen: list[Tensor] = []
+    for tile, rows, columns in tiles(module, images, classes, batch):
+        if explainer.many:
+            heat = explainer.explain(module, tile[:rows], columns[:rows], layer, len(tile))
+        else:
+            heat = explainer.explain(module, tile, columns, layer)
+        heats.append(heat.each(partial(home, count=rows)))
+        chosen.append(columns[:rows].cpu())
+    return joined(heats), torch.cat(chosen)
+
+
+def tiles(
+    module: nn.Module, images: Tensor, classes: Tensor | None, batch: int
+) -> Iterator[tuple[Tensor, int, Tensor]]:
+    """Full tiles of images with their number of real rows and their classes: the predicted one where none is given."""
     size = min(-(-batch // _LEAST) * _LEAST, TILE)
     for start in range(0, len(images), size):
         rows = min(size, len(images) - start)
-        tile = _on_device(_padded(images[start : start + rows], size), module)
+        tile = on_device(_padded(images[start : start + rows], size), module)
         if classes is None:
             with torch.no_grad():
-                columns = _logits(module(tile.clone())).argmax(dim=1, keepdim=True)
+                columns = logits_in(module(tile.clone())).argmax(dim=1, keepdim=True)
         else:
             columns = _padded(classes[start : start + rows], size).to(tile.device)
-        maps, coarse = explainer.explain(module, tile, columns, layer)
-        heats.append(Heat(_home(maps, rows), None if coarse is None else _home(coarse, rows)))
-        chosen.append(columns[:rows].cpu())
-    coarses = [heat.coarse for heat in heats if heat.coarse is not None]
-    joined = Heat(torch.cat([heat.maps for heat in heats]), torch.cat(coarses) if coarses else None)
-    return joined, torch.cat(chosen)
+        yield tile, rows, columns
+
+
+def joined(heats: Sequence[Heat]) -> Heat:
+    """The maps of several tiles as those of one."""
+    maps, *rest = zip(*heats, strict=True)
+    return Heat(torch.cat(maps), *(None if part[0] is None else torch.cat(part) for part in rest))
+
+
+def finished(explainer: Explainer, heat: Heat, classes: Tensor, layer: str | None, single: bool) -> Attributions:
+    """What was found, in the shape that was asked for, with flat maps marked."""
+    flat = _flat(heat.maps if heat.coarse is None else heat.coarse)
+    if single:
+        heat = heat.each(lambda part: part[:, 0])
+        classes, flat = classes[:, 0], flat[:, 0]
+    return Attributions(
+        explainer.name,
+        heat.maps,
+        classes,
+        flat,
+        heat.coarse,
+        layer,
+        completeness=heat.completeness,
+        caution=explainer.caution,
+    )
 
 
 def _padded(rows: Tensor, size: int) -> Tensor:
@@ -163,11 +235,12 @@ def _padded(rows: Tensor, size: int) -> Tensor:
     return torch.cat([rows, rows[-1:].expand(size - len(rows), *rows.shape[1:])])
 
 
-def _home(rows: Tensor, count: int) -> Tensor:
+def home(rows: Tensor, count: int) -> Tensor:
+    """The first rows as float32 on the CPU."""
     return rows[:count].detach().to("cpu", torch.float32)
 
 
-def _on_device(images: Tensor, module: nn.Module) -> Tensor:
+def on_device(images: Tensor, module: nn.Module) -> Tensor:
     """A fresh copy of the images, without history, where the module's weights are and in their precision."""
     weight = next((one for one in module.parameters() if one.is_floating_point()), images)
     return images.detach().clone().to(weight.device, weight.dtype)
@@ -195,7 +268,7 @@ def _check_classes(classes: Tensor | Sequence[int], count: int) -> Tensor:
     return given.detach().to("cpu", torch.int64)
 
 
-def _check_finite(heat: Heat) -> None:
+def check_finite(heat: Heat) -> None:
     broken = int((~torch.isfinite(heat.maps)).flatten(2).any(dim=2).sum())
     if broken:
         total = heat.maps.shape[0] * heat.maps.shape[1]
@@ -217,93 +290,3 @@ def _nothing(explainer: Explainer, images: Tensor, single: bool, classes: Tensor
         torch.empty(shape, dtype=torch.bool),
         undefined=reason,
     )
-
-
-def _logits(output: object) -> Tensor:
-    if not isinstance(output, Tensor) or output.ndim != 2:
-        got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-        raise InputError(f"expected the model to return logits (b, classes), got {got}")
-    return output
-
-
-def _scores(logits: Tensor, classes: Tensor) -> Tensor:
-    """The chosen classes' logits; they, not probabilities, are what the papers differentiate."""
-    low, high = int(classes.min()), int(classes.max())
-    if low < 0 or high >= logits.shape[1]:
-        raise InputError(
-            f"expected classes from 0 to {logits.shape[1] - 1} (the model has {logits.shape[1]}), "
-            f"got {low if low < 0 else high}"
-        )
-    return logits.gather(1, classes)
-
-
-def _per_class(scores: Tensor, leaf: Tensor) -> Float[Tensor, "b k ..."]:
-    """d score_k / d leaf for every column: k backward passes over the part of the graph behind the leaf only.
-
-    Rows are independent in evaluation mode, so the sum over rows has each row's own gradient.
-    """
-    if not scores.requires_grad:
-        raise Undefined("no gradient reaches the class scores (they don't depend on it, or the model detaches them)")
-    last = scores.shape[1] - 1
-    gradients = [
-        torch.autograd.grad(scores[:, at].sum(), leaf, retain_graph=at < last, materialize_grads=True)[0]
-        for at in range(last + 1)
-    ]
-    return torch.stack(gradients, dim=1)
-
-
-def input_gradient(module: nn.Module, images: Images, classes: Classes) -> Float[Tensor, "b k c h w"]:
-    """d logit_class / d image, raw: the material of the gradient family."""
-    with at_rest(module), torch.enable_grad():
-        leaf = images.detach().clone().requires_grad_()
-        # The model gets a copy: a first layer that works in place must not write to a leaf.
-        scores = _scores(_logits(module(leaf.clone())), classes)
-        return _per_class(scores, leaf)
-
-
-def pair(module: nn.Module, images: Images, classes: Classes, layer: str) -> Pair:
-    """Activations at a layer and the gradients of k class scores there: the material of the CAM family.
-
-    One forward for all classes; the graph starts at the layer, so a class costs one backward through the tail. Of
-    a layer that runs several times in one forward it is the last run.
-    """
-    leaves: list[Tensor] = []
-
-    def visit(name: str, _kind: Kind, output: Tensor) -> Tensor:
-        if name != layer:
-            return output
-        leaves[:] = [output.detach().clone().requires_grad_(output.is_floating_point())]
-        return leaves[0].clone()  # an in-place ReLU after the layer overwrites this copy, not the activations
-
-    with at_rest(module), torch.enable_grad(), watch(module, visit):
-        logits = _logits(module(images.detach().clone()))
-    if not leaves:
-        raise InputError(f"expected layer {layer!r} to run and return one tensor; it did not")
-    if leaves[0].ndim != 4:
-        raise InputError(
-            f"expected layer {layer!r} to give (b, channels, h, w), got {tuple(leaves[0].shape)}; "
-            "choose a layer before the image is flattened"
-        )
-    with torch.enable_grad():
-        gradients = _per_class(_scores(logits, classes), leaves[0])
-    return Pair(logits.detach(), leaves[0].detach(), gradients)
-
-
-def cam(
-    name: str, combine: Callable[[Tensor, Tensor], Float[Tensor, "b k u v"]], *, layer: str | None = None
-) -> Explainer:
-    """An explainer that is one expression over the pair (A `(b, c, u, v)`, g `(b, k, c, u, v)`) at a layer.
-
-    The layer is the output of the last convolution block unless named. Maps are resized bilinearly
-    (`align_corners=False`) to the image.
-    """
-
-    def locate(module: nn.Module, images: Tensor) -> str:
-        return find_layer(module, images, layer)
-
-    def cam_explain(module: nn.Module, images: Tensor, classes: Tensor, at: str | None) -> Heat:
-        found = pair(module, images, classes, at or locate(module, images))
-        coarse = combine(found.activations, found.gradients)
-        return Heat(F.interpolate(coarse, images.shape[2:], mode="bilinear", align_corners=False), coarse)
-
-    return Explainer(name, cam_explain, locate)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from bantamweight.explainers._core import Explainer, cam
+from bantamweight.explainers._cam import cam
+from bantamweight.explainers._core import Explainer
 from bantamweight.types import Float
 
 __all__ = ["grad_cam"]

@@ -6,17 +6,15 @@ colour channels; here the winning channel keeps its sign, so the paper's map is 
 
 from __future__ import annotations
 
-from typing import Literal
-
 from torch import Tensor, nn
 
+from bantamweight.explainers._channels import Channels, channels_joined
 from bantamweight.explainers._core import Explainer, Heat, input_gradient
-from bantamweight.types import Float
 
 __all__ = ["gradient"]
 
 
-def gradient(*, channels: Literal["largest", "sum"] = "largest") -> Explainer:
+def gradient(*, channels: Channels = "largest") -> Explainer:
     """Which pixels would change the class score most if they changed a little.
 
     Choose it where no layer is privileged (it is defined for every differentiable net, an MLP too) and as the
@@ -26,18 +24,8 @@ def gradient(*, channels: Literal["largest", "sum"] = "largest") -> Explainer:
     >>> gradient().name
     'gradient'
     """
-    join = _largest if channels == "largest" else _sum
 
     def gradient_explain(module: nn.Module, images: Tensor, classes: Tensor, _layer: str | None) -> Heat:
-        return Heat(join(input_gradient(module, images, classes)))
+        return Heat(channels_joined(input_gradient(module, images, classes), channels))
 
     return Explainer("gradient", gradient_explain)
-
-
-def _largest(gradients: Float[Tensor, "b k c h w"]) -> Float[Tensor, "b k h w"]:
-    winner = gradients.abs().argmax(dim=2, keepdim=True)
-    return gradients.gather(2, winner)[:, :, 0]
-
-
-def _sum(gradients: Float[Tensor, "b k c h w"]) -> Float[Tensor, "b k h w"]:
-    return gradients.sum(dim=2)

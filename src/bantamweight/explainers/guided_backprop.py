@@ -1,0 +1,84 @@
+"""Guided backpropagation: Springenberg et al. 2014, "Striving for Simplicity: The All Convolutional Net", section 3.4.
+
+Adebayo et al. 2018, "Sanity Checks for Saliency Maps", figure 2: its maps hardly change when the parameters that were
+learned are replaced by random ones, so they show the image more than the model.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from bantamweight.explainers._channels import Channels, channels_joined
+from bantamweight.explainers._core import Explainer, Heat
+from bantamweight.explainers._gradients import input_gradient
+from bantamweight.explainers._layers import Undefined, at_rest
+
+__all__ = ["guided_backprop"]
+
+CAUTION = (
+    "known to fail the randomisation check (Adebayo et al. 2018): it draws edges of the image, whatever was learned"
+)
+
+
+def guided_backprop(*, channels: Channels = "largest") -> Explainer:
+    """Which pixels excite the class score through positive paths alone.
+
+    Choose it to see the detail that a net responds to, never as evidence of what it decided by: it is known to fail
+    the sanity check of Adebayo et al. Every ReLU passes on a gradient only where it is positive and the ReLU was
+    active. Not defined for nets without a ReLU. `channels` as for gradient.
+
+    >>> guided_backprop().caution[:39]
+    'known to fail the randomisation check ('
+    """
+
+    def locate(module: nn.Module, images: Tensor) -> None:
+        with at_rest(module), torch.no_grad(), _GuidedReLU() as guided:
+            module(images.clone())
+        if not guided.count:
+            raise Undefined("no ReLU: there is nothing to guide")
+
+    def guided_backprop_explain(module: nn.Module, images: Tensor, classes: Tensor, _layer: str | None) -> Heat:
+        with _GuidedReLU():
+            gradients = input_gradient(module, images, classes)
+        return Heat(channels_joined(gradients, channels))
+
+    return Explainer("guided_backprop", guided_backprop_explain, locate, caution=CAUTION)
+
+
+class _Guided(torch.autograd.Function):
+    """A ReLU, in place or not, whose backward lets no negative gradient through."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, inplace: bool) -> Tensor:
+        if inplace:
+            ctx.mark_dirty(values)
+        rectified = values.relu_() if inplace else values.relu()
+        ctx.save_for_backward(rectified)
+        return rectified
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (rectified,) = ctx.saved_tensors
+        return torch.where(rectified > 0, gradients[0].clamp_min(0.0), 0.0), None
+
+
+class _GuidedReLU(TorchFunctionMode):
+    """Puts the guided one in the place of every ReLU, called as a function or by a module."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        name = getattr(func, "__name__", "").split(".")[0]
+        if name not in ("relu", "relu_"):
+            return func(*args, **kwargs)
+        values = args[0] if args else kwargs["input"]
+        inplace = name == "relu_" or bool(kwargs.get("inplace", args[1] if len(args) > 1 else False))
+        self.count += 1
+        return _Guided.apply(values, inplace)
