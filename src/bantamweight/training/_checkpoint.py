@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,7 @@ class Checkpoint:
     weights: Mapping[str, Tensor]
     optimizer: Mapping[str, Tensor]
     best: Mapping[str, Tensor]
+    kept: Mapping[int, Mapping[str, Tensor]] = field(default_factory=dict)
 
 
 def write(folder: Path, checkpoint: Checkpoint, about: Mapping[str, Any]) -> None:
@@ -62,12 +63,16 @@ def write(folder: Path, checkpoint: Checkpoint, about: Mapping[str, Any]) -> Non
         # The best weights change seldom; a file of that name is whole, because it was renamed into place.
         if standing.best_epoch == standing.epoch or not (folder / best).exists():
             _tensors(folder / best, checkpoint.best)
-        said = {"format": 1, "about": dict(about), "last": last, "best": best, **asdict(standing)}
+        kept = {str(epoch): f"kept-{epoch:05d}.safetensors" for epoch in checkpoint.kept}
+        for epoch, weights in checkpoint.kept.items():
+            if not (folder / kept[str(epoch)]).exists():
+                _tensors(folder / kept[str(epoch)], weights)
+        said = {"format": 1, "about": dict(about), "last": last, "best": best, "kept": kept, **asdict(standing)}
         aside = folder / f"{COMMIT}.aside"
         aside.write_text(json.dumps(said, indent=1))
         os.replace(aside, folder / COMMIT)
         for file in folder.glob("*.safetensors*"):
-            if file.name not in (last, best):
+            if file.name not in (last, best, *kept.values()):
                 file.unlink(missing_ok=True)
     except (OSError, SafetensorError) as error:
         raise StoreError(
@@ -99,13 +104,16 @@ def read(folder: Path, about: Mapping[str, Any]) -> Checkpoint | None:
     try:
         _same(folder, said["about"], json.loads(json.dumps(dict(about))))
         tensors, best = load_file(folder / said["last"]), load_file(folder / said["best"])
+        kept = {int(epoch): load_file(folder / name) for epoch, name in said["kept"].items()}
         history = tuple(Row(**row) for row in said["history"])
         standing = Standing(said["epoch"], said["best_epoch"], said["best_value"], said["stopped"], history)
-    except (OSError, KeyError, TypeError, SafetensorError) as error:
+    except InputError:  # which is a ValueError too
+        raise
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, SafetensorError) as error:
         raise _damaged(folder, error) from error
     weights = {key.removeprefix("weights/"): kept for key, kept in tensors.items() if key.startswith("weights/")}
     optimizer = {key: kept for key, kept in tensors.items() if key.startswith("optimizer/")}
-    return Checkpoint(standing, weights, optimizer, best)
+    return Checkpoint(standing, weights, optimizer, best, kept)
 
 
 def _same(folder: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:

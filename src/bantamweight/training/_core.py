@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from bantamweight import variants
+from bantamweight.compression._core import prunable
 from bantamweight.data import Data, Split, align, augmentations
 from bantamweight.errors import InputError, near
 from bantamweight.parts import Part, Room
@@ -24,7 +25,7 @@ from bantamweight.predict import logits_of
 from bantamweight.training._checkpoint import Checkpoint, read
 from bantamweight.training._device import Accelerator, Precision, fabric_for, precision_for
 from bantamweight.training._epochs import count
-from bantamweight.training._loop import Job, fit
+from bantamweight.training._loop import Job, fit, learns_from_a_teacher
 from bantamweight.training._settings import Settings, checked
 from bantamweight.training._values import Trained
 from bantamweight.variants import Variant
@@ -39,6 +40,7 @@ def train(
     masks: Mapping[str, Tensor] | None = None,
     progress: Callable[[int, int], None] | None = None,
     trust: bool = False,
+    teacher: Variant | nn.Module | None = None,
     *,
     epochs: Annotated[int, Field(ge=1, le=100_000)],
     batch: Annotated[int, Field(ge=1, le=65_536)] = 64,
@@ -47,6 +49,7 @@ def train(
     weight_decay: Annotated[float, Field(ge=0, le=100)] = 0.0,
     schedule: Annotated[str | dict[str, Any] | Part, Room("schedules")] = "one_cycle",
     objective: Annotated[str | dict[str, Any] | Part, Room("objectives")] = "standard",
+    pruning: Annotated[str | dict[str, Any] | Part | None, Room("pruning")] = None,
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0,
     augment: tuple[str | dict[str, Any], ...] = (),
     patience: Annotated[int, Field(ge=1)] | None = None,
@@ -56,6 +59,8 @@ def train(
     accelerator: Accelerator = "auto",
     devices: Annotated[int, Field(ge=1, le=1024)] = 1,
     resume: bool = True,
+    keep: tuple[Annotated[int, Field(ge=1)], ...] = (),
+    begin: Annotated[int, Field(ge=0)] = 0,
 ) -> Trained:
     """Train a model on the split `train` of `data`, watching `val` where there is one.
 
@@ -65,13 +70,25 @@ def train(
 
     `folder` keeps checkpoints of every epoch and TensorBoard logs; with `resume`, training continues from there, after
     a kill to the same bits (same machine, threads and settings). `patience` ends training that many epochs after the
-    best one; `monitor` says what "best" compares on the validation split. Several `devices` share each batch.
+    best one; `monitor` says what "best" compares on the validation split; with `pruning` only epochs at the final
+    sparsity count for either, and what it cut stays zero in later trainings too. Several `devices` share each batch.
+
+    The weights after each epoch in `keep` are given back too. With `begin` that many epochs count as done: schedule,
+    order and augmentation go on from there, as when weights are rewound. `teacher` is whom an objective such as
+    `distill` learns from; it is left as it was.
 
     Raises InputError for bad settings, data that don't fit the model, or a loss that is no longer finite; StoreError
     when the folder can't be written.
     """
     settings = checked(train, locals())
-    augmentations(settings.augment)  # only to refuse a bad one before anything is computed
+    augmentations(settings.augment)  # only to refuse a bad one before anything is computed, and so below
+    if not learns_from_a_teacher(settings.objective):
+        settings.objective.make(settings.label_smoothing)
+    if settings.begin >= settings.epochs or any(not settings.begin < kept <= settings.epochs for kept in settings.keep):
+        raise InputError(
+            f"expected to begin before epoch {settings.epochs} and to keep epochs after that, "
+            f"got begin={settings.begin} and keep={list(settings.keep)}"
+        )
     settings = replace(settings, precision=precision_for(settings.accelerator, settings.precision))
     module = _start(model, trust)
     if isinstance(model, Variant):
@@ -82,8 +99,12 @@ def train(
     _check_fit(module, training, len(data.classes), settings)
     first, kept = _digest(module.state_dict()), _digest(masks)
     about = {**settings.said, "data": data.content, "first weights": first, "masks": kept}
-    job = Job(module, training, validation, masks, settings, about, Path(folder) if folder else None, progress)
-    return _given_back(model, module, _run(job))
+    taught = _teacher(teacher, settings, module, training, trust)
+    if taught is not None:
+        about["teacher"] = _digest(taught.state_dict())
+    job = Job(module, training, validation, masks, settings, about, Path(folder) if folder else None, progress, taught)
+    edits = ({"edit": "mask", "layers": sorted(prunable(module))},) if settings.pruning else ()
+    return _given_back(model, module, _run(job), edits)
 
 
 def _run(job: Job) -> Checkpoint:
@@ -104,13 +125,15 @@ def _read(job: Job) -> Checkpoint:
     return found
 
 
-def _given_back(model: Variant | nn.Module, module: nn.Module, end: Checkpoint) -> Trained:
+def _given_back(
+    model: Variant | nn.Module, module: nn.Module, end: Checkpoint, edits: tuple[dict[str, Any], ...]
+) -> Trained:
     variant = None
     if isinstance(model, Variant):
         module.load_state_dict(dict(end.best))
-        variant = variants.capture(model, module, name=model.name)
+        variant = variants.capture(model, module, name=model.name, edits=edits)
     standing = end.standing
-    return Trained(variant, end.best, end.weights, standing.history, standing.best_epoch, standing.stopped)
+    return Trained(variant, end.best, end.weights, standing.history, standing.best_epoch, standing.stopped, end.kept)
 
 
 def _start(model: Variant | nn.Module, trust: bool) -> nn.Module:
@@ -127,6 +150,27 @@ def _start(model: Variant | nn.Module, trust: bool) -> nn.Module:
     if not any(weight.requires_grad for weight in module.parameters()):
         raise InputError("expected parameters to train, and none of the module's requires a gradient; unfreeze some")
     return module
+
+
+def _teacher(
+    teacher: Variant | nn.Module | None, settings: Settings, module: nn.Module, split: Split, trust: bool
+) -> nn.Module | None:
+    """A frozen copy in eval mode, where the objective has a use for one."""
+    name, wanted = settings.objective.name, learns_from_a_teacher(settings.objective)
+    if wanted is not (teacher is not None):
+        raise InputError(
+            f"the objective {name!r} learns from a teacher; pass one"
+            if wanted
+            else f"the objective {name!r} has no use for a teacher; leave it out, or use distill"
+        )
+    if teacher is None:
+        return None
+    taught = _evaluating(variants.build(teacher, trust=trust) if isinstance(teacher, Variant) else teacher)
+    taught.requires_grad_(False)
+    own = logits_of(_evaluating(module), split.images[:1]).shape
+    if (said := logits_of(taught, split.images[:1]).shape) != own:
+        raise InputError(f"expected a teacher with {own[1]} logits, as the model has, got {said[1]}; use another")
+    return taught
 
 
 def _splits(data: Data, settings: Settings) -> tuple[Split, Split | None]:
@@ -157,11 +201,8 @@ def _checked_masks(module: nn.Module, masks: Mapping[str, Tensor]) -> dict[str, 
 
 def _check_fit(module: nn.Module, split: Split, classes: int, settings: Settings) -> None:
     """Refuse, before the first step, what would fail in the middle of one."""
-    trial = copy.deepcopy(module)
-    for part in trial.modules():
-        part.training = False
     try:
-        logits = logits_of(trial, split.images[:1])
+        logits = logits_of(_evaluating(module), split.images[:1])
     except (RuntimeError, ValueError, IndexError) as error:
         shape = " x ".join(str(side) for side in split.images.shape[1:])
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -173,6 +214,14 @@ def _check_fit(module: nn.Module, split: Split, classes: int, settings: Settings
     if smallest < 1 or (smallest < 2 and normalised):
         least = settings.devices * (2 if normalised else 1)
         raise InputError(f"expected batches of at least {least} images, got {smallest * settings.devices}; raise batch")
+
+
+def _evaluating(module: nn.Module) -> nn.Module:
+    """A copy in eval mode; flags and not `.eval()`, which exported programs refuse."""
+    copied = copy.deepcopy(module)
+    for part in copied.modules():
+        part.training = False
+    return copied
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:

@@ -14,7 +14,7 @@ from bantamweight.errors import InputError
 from bantamweight.machine import describe
 from bantamweight.rng import stream
 
-__all__ = ["Accelerator", "Precision", "fabric_for", "isolated", "precision_for", "seed_step", "seeded"]
+__all__ = ["Accelerator", "Precision", "fabric_for", "isolated", "leave", "precision_for", "seed_step", "seeded"]
 
 Accelerator = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "fp32", "bf16"]
@@ -50,6 +50,16 @@ def _quiet() -> Iterator[None]:
 
 def _sentence(error: Exception) -> str:
     return str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
+
+
+def leave(fabric: Fabric) -> None:
+    """Part from the other processes of a training once all have got here.
+
+    A process that ends with its group still open aborts when a thread of the group outlives the interpreter; torch asks
+    for this call (torch.distributed, "Shutdown").
+    """
+    fabric.barrier()
+    torch.distributed.destroy_process_group()
 
 
 def precision_for(accelerator: Accelerator, precision: Precision) -> Literal["fp32", "bf16"]:

@@ -8,6 +8,7 @@ the same bits (same machine, threads and precision).
 from __future__ import annotations
 
 import copy
+import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,8 +22,10 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from bantamweight.compression._core import prunable
 from bantamweight.data import Split
 from bantamweight.errors import InputError
+from bantamweight.parts import Part, find
 from bantamweight.predict import logits_of
 from bantamweight.training._checkpoint import (
     Checkpoint,
@@ -34,10 +37,10 @@ from bantamweight.training._checkpoint import (
     write,
 )
 from bantamweight.training._curves import Curves
-from bantamweight.training._device import isolated, seed_step
+from bantamweight.training._device import isolated, leave, seed_step
 from bantamweight.training._epochs import batches, count
 from bantamweight.training._settings import Settings
-from bantamweight.training._values import Objective, Row, Span, Step
+from bantamweight.training._values import Objective, Pruning, Row, Span, Step
 
 __all__ = ["Job", "fit"]
 
@@ -57,6 +60,12 @@ class Job:
     about: Mapping[str, Any]
     folder: Path | None
     progress: Callable[[int, int], None] | None
+    teacher: nn.Module | None = None
+
+
+def learns_from_a_teacher(objective: Part) -> bool:
+    """Whether an objective's function has a parameter `teacher`, after the one for label smoothing."""
+    return "teacher" in inspect.signature(find("objectives", objective.name, trust=objective.trusted)).parameters
 
 
 def fit(job: Job, fabric: Fabric) -> Checkpoint | None:
@@ -72,7 +81,10 @@ def fit(job: Job, fabric: Fabric) -> Checkpoint | None:
                 loop.save(standing)
                 if job.progress is not None and fabric.is_global_zero:
                     job.progress(standing.epoch, settings.epochs)
-        return loop.checkpoint(standing) if fabric.world_size == 1 else None
+        if fabric.world_size == 1:
+            return loop.checkpoint(standing)
+        leave(fabric)
+        return None
 
 
 class _Loop:
@@ -87,52 +99,63 @@ class _Loop:
         self.module.to(memory_format=self.memory_format)  # type: ignore[call-overload]
         self.modes = [(part, part.training) for part in self.module.modules()]
         parameters = dict(self.module.named_parameters())
-        self.dead = [(parameters[name], ~alive.to(fabric.device)) for name, alive in job.masks.items()]
+        self.dead = {name: ~alive.to(fabric.device) for name, alive in job.masks.items()}
         self._apply_masks()
         moving = [weight for weight in parameters.values() if weight.requires_grad]
         self.optimizer = settings.optimizer.make(moving, settings.rate, settings.weight_decay)
         self.wrapped, self.stepper = fabric.setup(self.module, self.optimizer)
-        self.objective: Objective = settings.objective.make(settings.label_smoothing)
+        teacher = () if job.teacher is None else (copy.deepcopy(job.teacher).to(fabric.device),)
+        self.objective: Objective = settings.objective.make(settings.label_smoothing, *teacher)
         self.span = Span(settings.epochs, count(len(job.training), settings.batch))
         self.factor = settings.schedule.make(self.span)
+        self.pruning: Pruning | None = settings.pruning.make(self.span) if settings.pruning else None
         self.best: dict[str, Tensor] = {}
+        self.kept: dict[int, dict[str, Tensor]] = {}
 
     def resume(self) -> Standing:
         """Continue from the folder's checkpoint where there is one."""
         job = self.job
+        start = Standing(epoch=job.settings.begin, best_epoch=job.settings.begin)
         if job.folder is None:
-            return Standing()
+            return start
         if not job.settings.resume:
             if self.fabric.is_global_zero:
                 clear(job.folder)
             self.fabric.barrier()
-            return Standing()
+            return start
         found = read(job.folder, job.about)
         if found is None:
-            return Standing()
+            return start
         with torch.no_grad():
             for key, tensor in self.module.state_dict().items():
                 tensor.copy_(found.weights[key])
         fill_optimizer(self.optimizer, found.optimizer)
         self.best = {key: tensor.clone() for key, tensor in found.best.items()}
+        self.kept = {epoch: dict(weights) for epoch, weights in found.kept.items()}
         return found.standing
 
     def epoch(self, standing: Standing) -> Standing:
         """One epoch of training, one look at the validation split, and whether to go on."""
         epoch = standing.epoch + 1
+        if self.pruning is not None and epoch > 1:
+            self._bury()
         rows = [self._train(epoch)]
         if self.job.validation is not None:
             rows.append(self._validate(self.job.validation, rows[0]))
         value = rows[-1].loss if self.job.settings.monitor == "loss" else -rows[-1].accuracy
-        better = self.job.validation is None or value < standing.best_value
+        # A denser net is no rival of the one that was asked for.
+        denser = self.pruning is not None and epoch * self.span.per_epoch <= self.pruning.settled
+        better = self.job.validation is None or denser or value < standing.best_value
         if better:
             self.best = _snapshot(self.module)
+        if epoch in self.job.settings.keep:
+            self.kept[epoch] = _snapshot(self.module)
         best_epoch = epoch if better else standing.best_epoch
         patience = self.job.settings.patience
         return Standing(
             epoch=epoch,
             best_epoch=best_epoch,
-            best_value=value if better else standing.best_value,
+            best_value=standing.best_value if denser or not better else value,
             stopped=patience is not None and epoch - best_epoch >= patience and epoch < self.span.epochs,
             history=(*standing.history, *rows),
         )
@@ -151,25 +174,28 @@ class _Loop:
             rank=fabric.global_rank,
             world=fabric.world_size,
         )
-        losses, rights, rate = [], [], 0.0
+        losses, rights, rate, recovering = [], [], 0.0, 0
         for number, batch in enumerate(stream):
             now = (epoch - 1) * self.span.per_epoch + number
             rate = self._set_rate(now)
             seed_step(fabric.device, settings.seed, "step", now, fabric.global_rank)
             self.stepper.zero_grad(set_to_none=True)
-            step = Step(epoch, now, self.span.steps, settings.seed, batch.index)
-            loss, logits = self.objective(self.wrapped, batch.images, batch.labels, step)
+            half = settings.precision == "bf16"
+            step = Step(epoch, now, self.span.steps, settings.seed, batch.index, self.span.epochs, half)
+            loss, logits, won_back = self.objective(self.wrapped, batch.images, batch.labels, step)
+            recovering += won_back
             # DDP averages over processes, whose shares of a batch may differ by one image.
             share = len(batch.labels) * fabric.world_size / batch.whole
             fabric.backward(loss * share if fabric.world_size > 1 else loss)
             self.stepper.step()
             self._apply_masks()
+            self._prune(now)
             losses.append(loss.detach() * len(batch.labels))
             rights.append((logits.detach().argmax(dim=1) == batch.labels).sum())
         total, right = self._summed(torch.stack(losses), torch.stack(rights))
         n = len(self.job.training)
         self._check(total, f"the training loss became {total} in epoch {epoch}")
-        return Row(epoch, "train", total / n, round(right), n, rate, perf_counter() - started)
+        return Row(epoch, "train", total / n, round(right), n, rate, perf_counter() - started, recovering)
 
     def _summed(self, *columns: Tensor) -> list[float]:
         """The sum of each column over steps and processes."""
@@ -186,8 +212,20 @@ class _Loop:
 
     @torch.no_grad()
     def _apply_masks(self) -> None:
-        for weight, dead in self.dead:
-            weight.masked_fill_(dead, 0.0)
+        for name, dead in self.dead.items():
+            self.module.get_parameter(name).masked_fill_(dead, 0.0)
+
+    def _prune(self, step: int) -> None:
+        share = None if self.pruning is None else self.pruning.due(step)
+        if self.pruning is not None and share is not None:
+            for name, alive in self.pruning.masks(self.module, share).items():
+                self.dead[name] = ~alive | self.dead.get(name, torch.zeros_like(alive))
+            self._apply_masks()
+
+    def _bury(self) -> None:
+        """What was cut in earlier epochs, read off the weights: the same whether training was interrupted or not."""
+        for name, weight in prunable(self.module).items():
+            self.dead[name] = weight == 0
 
     def _check(self, loss: float, said: str) -> None:
         if not math.isfinite(loss):
@@ -218,7 +256,7 @@ class _Loop:
 
     def checkpoint(self, standing: Standing) -> Checkpoint:
         """What training would continue from."""
-        return Checkpoint(standing, _snapshot(self.module), optimizer_tensors(self.optimizer), self.best)
+        return Checkpoint(standing, _snapshot(self.module), optimizer_tensors(self.optimizer), self.best, self.kept)
 
     def save(self, standing: Standing) -> None:
         """Write a checkpoint, if there is a folder for it; one process does."""

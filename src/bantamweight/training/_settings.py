@@ -26,6 +26,7 @@ class Settings:
     weight_decay: float
     schedule: Part
     objective: Part
+    pruning: Part | None
     label_smoothing: float
     augment: tuple[str | dict[str, Any], ...]
     patience: int | None
@@ -35,6 +36,8 @@ class Settings:
     accelerator: Accelerator
     devices: int
     resume: bool
+    keep: tuple[int, ...]
+    begin: int
 
     @property
     def said(self) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from bantamweight.types import Float, Images, Int64, Labels, Logits
 from bantamweight.variants import Variant
 
-__all__ = ["Factor", "Loss", "Objective", "Row", "Span", "Step", "Trained"]
+__all__ = ["Factor", "Loss", "Objective", "Pruning", "Row", "Span", "Step", "Trained"]
 
 
 class Span(NamedTuple):
@@ -35,7 +35,7 @@ class Step:
     """Where training stands when an objective is asked for a loss; whatever is drawn at random is keyed by this.
 
     `index` says which samples of the training split the batch holds, so that what an objective draws or remembers
-    per sample need not know who else is in the batch.
+    per sample need not know who else is in the batch. `half` says whether the training computes in bfloat16.
     """
 
     epoch: int
@@ -43,13 +43,19 @@ class Step:
     steps: int
     seed: int
     index: Int64[Tensor, " b"]
+    epochs: int = 1
+    half: bool = False
 
 
 class Loss(NamedTuple):
-    """The batch's mean loss (a scalar with a gradient) and the logits that training accuracy is counted from."""
+    """The batch's mean loss (a scalar with a gradient) and the logits that training accuracy is counted from.
+
+    `recovering` where an objective had seen that something was being lost and worked to win it back.
+    """
 
     value: Float[Tensor, ""]
     logits: Logits
+    recovering: bool = False
 
 
 class Objective(Protocol):
@@ -63,11 +69,25 @@ class Objective(Protocol):
 
 
 @dataclass(frozen=True)
+class Pruning:
+    """Weights that go while training goes on.
+
+    `due(step)` is the sparsity to reach after that step, or None; `masks(module, sparsity)` says which weights are kept
+    then, by tensor name, none of those that are zero already; after step `settled` nothing more goes.
+    """
+
+    due: Callable[[int], float | None]
+    masks: Callable[[nn.Module, float], Mapping[str, Tensor]]
+    settled: int
+
+
+@dataclass(frozen=True)
 class Row:
     """One epoch on one split.
 
     `split="train"` is what the optimizer saw: augmented images, dropout on, the objective's loss, weights moving.
     `split="val"` is plain cross-entropy of the epoch's final weights in eval mode. `rate` is the epoch's last.
+    `recovering` counts the steps in which the objective won back what it had seen being lost.
     """
 
     epoch: int
@@ -77,6 +97,7 @@ class Row:
     n: int
     rate: float
     seconds: float
+    recovering: int = 0
 
     @property
     def accuracy(self) -> float:
@@ -90,7 +111,7 @@ class Trained:
 
     `weights` are those of the best epoch, `last` those after the final one (both contiguous, on the CPU, keyed as
     the module's state dict); `variant` descends from the variant that was trained and is None for a bare module.
-    `epochs` is how many ran, `stopped` whether patience ended them early.
+    `epochs` is how many ran, `stopped` whether patience ended them early, `kept` the weights of epochs to keep.
     """
 
     variant: Variant | None
@@ -99,6 +120,7 @@ class Trained:
     history: tuple[Row, ...]
     best_epoch: int
     stopped: bool
+    kept: Mapping[int, Mapping[str, Tensor]] = field(default_factory=dict)
 
     @property
     def epochs(self) -> int:
