@@ -105,17 +105,19 @@ def prepare(
     *,
     threads: int,
     folder: Path | str,
+    images: np.ndarray | None = None,
     trust: bool = False,
 ) -> Session:
     """Make the variant run on a runtime (`"torch"`, `"onnxruntime"`, or `{"use": ..., ...}`) with so many threads.
 
-    What it exports goes into `folder`. Raises InputError when the runtime can't express the variant or answers
+    What it exports goes into `folder`; a runtime of integers takes its ranges from `images`, float32 `(n, c, h, w)`
+    in [0, 1] like those of the training set. Raises InputError when the runtime can't express the variant or answers
     otherwise than torch.
     """
     if threads < 1:
         raise InputError(f"expected at least 1 thread, got {threads}")
     part = configure("runtimes", runtime, trust=trust)
-    return part.make(variant, build(variant, trust=trust), Path(folder), threads)
+    return part.make(variant, build(variant, trust=trust), Path(folder), threads, images)
 
 
 def compare(session: Session, reference: Session, images: np.ndarray, *, batch: int = 64) -> Parity:

@@ -26,7 +26,7 @@ from torch import nn
 from bantamweight.errors import InputError, StoreError
 from bantamweight.variants import Artifact, Variant
 
-__all__ = ["INPUT", "OPSET", "OUTPUT", "export_onnx"]
+__all__ = ["INPUT", "OPSET", "OUTPUT", "clean", "export_onnx", "quiet", "sealed"]
 
 OPSET = 20
 """The newest that onnxruntime 1.18 and all later ones run."""
@@ -43,19 +43,23 @@ def export_onnx(variant: Variant, module: nn.Module, path: Path, *, opset: int =
     if not 18 <= opset <= OPSET:
         raise InputError(f"expected an ONNX opset from 18 to {OPSET}, got {opset}")
     proto = _traced(variant, module, opset)
-    _clean(proto)
+    clean(proto)
     for key, value in _described(variant).items():
         proto.metadata_props.add(key=f"bantamweight.{key}", value=value)
+    meta = {**sealed(proto, path), "exporter": f"torch {torch.__version__}"}
+    return Artifact(path=path, kind="onnx", parent=variant.hash, runtime="onnxruntime", meta=meta)
+
+
+def sealed(proto: Any, path: Path) -> dict[str, Any]:
+    """Write a proto to `path`, whole or not at all, and say what there is to say of the file."""
     content = proto.SerializeToString(deterministic=True)
     _write(content, path)
-    meta = {
+    return {
         "opset": next(entry.version for entry in proto.opset_import if entry.domain == ""),
         "ir_version": proto.ir_version,
         "hash": hashlib.blake2b(content, digest_size=16).hexdigest(),
-        "exporter": f"torch {torch.__version__}",
         "operators": sorted({node.op_type for node in proto.graph.node}),
     }
-    return Artifact(path=path, kind="onnx", parent=variant.hash, runtime="onnxruntime", meta=meta)
 
 
 def _traced(variant: Variant, module: nn.Module, opset: int) -> Any:
@@ -66,7 +70,7 @@ def _traced(variant: Variant, module: nn.Module, opset: int) -> Any:
     # Two rows: a batch of one may be specialised away.
     example = torch.zeros(2, *variant.input_shape)
     try:
-        with _quiet():
+        with quiet():
             program = torch.onnx.export(
                 copied,
                 (example,),
@@ -93,7 +97,7 @@ def _traced(variant: Variant, module: nn.Module, opset: int) -> Any:
     return proto
 
 
-def _clean(proto: Any) -> None:
+def clean(proto: Any) -> None:
     """Take out stack traces, names of source files and everything else that says where the export was made."""
     graph = proto.graph
     del proto.metadata_props[:]
@@ -134,7 +138,7 @@ def _write(content: bytes, path: Path) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """The exporter logs and warns about itself, and prints whole graphs when it fails; what counts is raised."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)

@@ -25,6 +25,7 @@ def onnxruntime(
     module: nn.Module,
     folder: Path,
     threads: int,
+    images: np.ndarray | None = None,  # noqa: ARG001 (for runtimes of integers)
     *,
     opset: int = OPSET,
     spinning: bool = True,

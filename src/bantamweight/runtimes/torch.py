@@ -20,6 +20,7 @@ def torch(
     module: nn.Module,
     folder: Path,  # noqa: ARG001 (part of what a runtime is given; nothing is exported here)
     threads: int,
+    images: np.ndarray | None = None,  # noqa: ARG001 (for runtimes of integers)
     *,
     channels_last: bool = False,
 ) -> Session:
