@@ -9,37 +9,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.stats import rankdata
-from torch import Tensor
 
 from bantamweight.errors import InputError
 from bantamweight.explainers._core import Attributions
+from bantamweight.explainers.metrics._core import correlations
 from bantamweight.facts import Fact, proportion
 from bantamweight.stats import mean_interval
-from bantamweight.types import Float
 
 __all__ = ["correlations", "map_correlation", "map_facts"]
-
-
-def correlations(first: Float[Tensor, "b *k h w"], second: Float[Tensor, "b *k h w"]) -> np.ndarray:
-    """Spearman's rank correlation of every map with its partner, ties at their mean rank; shape `(b, *k)`.
-
-    NaN where either map is constant: it has no ranks. Source: Spearman 1904; as the similarity of maps in
-    Adebayo et al. 2018, "Sanity Checks for Saliency Maps".
-    """
-    if first.shape != second.shape:
-        raise InputError(f"expected maps of one shape to compare, got {tuple(first.shape)} and {tuple(second.shape)}")
-    left, right = _ranks(first), _ranks(second)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        found = (left * right).sum(axis=1) / np.sqrt((left**2).sum(axis=1) * (right**2).sum(axis=1))
-    return np.clip(found, -1.0, 1.0).reshape(first.shape[:-2])
-
-
-def _ranks(maps: Tensor) -> np.ndarray:
-    """Centred ranks of each map's pixels, one row per map."""
-    rows = maps.flatten(-2).reshape(-1, maps.shape[-1] * maps.shape[-2]).numpy()
-    ranks = rankdata(rows, axis=1)
-    return ranks - ranks.mean(axis=1, keepdims=True)
 
 
 def map_facts(maps: Attributions, **columns: Any) -> list[Fact]:

@@ -15,6 +15,7 @@ from bantamweight.facts import Fact
 from bantamweight.judging._book import Book, Claim, Entry, dense, difference, rows
 from bantamweight.judging._claims_attack import attacks, gaze, robustness, transfers
 from bantamweight.judging._claims_cost import exports, sizes, speeds
+from bantamweight.judging._claims_protocol import vouched
 from bantamweight.judging._words import percent, points, spread, whole
 
 __all__ = ["Claim", "claims"]
@@ -28,8 +29,10 @@ def claims(facts: Sequence[Fact]) -> list[Claim]:
     'net is right on 31 of 50 test images: 62.0% (95% interval 48.2% to 74.1%, n = 50).'
     """
     book = Book(facts)
-    topics = (accuracies, nets, methods, pruning, tuning, robustness, attacks, transfers, sizes, speeds, exports, gaze)
-    return list(chain(*(topic(book) for topic in (*topics, leaks, recommendations))))
+    judged = (accuracies, nets, methods, pruning, tuning)
+    attacked = (robustness, vouched, attacks, transfers)
+    last = (sizes, speeds, exports, gaze, leaks, recommendations)
+    return list(chain(*(topic(book) for topic in (*judged, *attacked, *last))))
 
 
 def accuracies(book: Book) -> Iterable[Claim]:

@@ -12,7 +12,7 @@ from bantamweight.errors import InputError, near
 from bantamweight.facts import Fact
 from bantamweight.stats import mean_interval, median_interval, ratio_interval
 
-__all__ = ["latency_facts"]
+__all__ = ["latency_facts", "over_facts"]
 
 Seconds = Mapping[tuple[str, str], Mapping[int, np.ndarray]]
 FEWEST = 6
@@ -60,6 +60,41 @@ def latency_facts(
             if other is not None:
                 facts.append(_speedup(_table(seconds[other, runtime][batch]), table, {**labels, "other": other}))
     return facts
+
+
+def over_facts(
+    seconds: Seconds,
+    over: tuple[str, str],
+    *,
+    threads: int,
+    machine: str | None = None,
+    versions: str | None = None,
+    **columns: Any,
+) -> list[Fact]:
+    """speedup_over: how many times as fast each (variant, runtime) is as one of them, `over`, in the same rounds.
+
+    `other` and `against` name its variant and its runtime: what a cut and another runtime come to together. Raises
+    InputError when `over` was not timed.
+    """
+    if over not in seconds:
+        raise InputError(f"{over[0]!r} on {over[1]} was not timed, so nothing can be compared with it")
+    stamp = {
+        **columns,
+        "origin": "measured",
+        "threads": threads,
+        "machine": str(machines.describe()) if machine is None else machine,
+        "versions": machines.versions() if versions is None else versions,
+        "other": over[0],
+        "against": over[1],
+    }
+    found = []
+    for (variant, runtime), by_batch in seconds.items():
+        for batch, taken in by_batch.items() if (variant, runtime) != over else ():
+            table = _table(taken)
+            labels = {**stamp, "variant": variant, "runtime": runtime, "batch": int(batch)}
+            ratio = _speedup(_table(seconds[over][batch]), table, {**labels, "protocol": _protocol(table)})
+            found.append(ratio.model_copy(update={"metric": "speedup_over"}))
+    return found
 
 
 def _other(variant: str, runtime: str, seconds: Seconds, dense: Mapping[str, str] | None) -> str | None:

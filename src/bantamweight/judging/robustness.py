@@ -21,7 +21,7 @@ __all__ = ["half_fact", "robustness_facts", "stays_right"]
 Columns = Mapping[str, np.ndarray]
 NEEDED = (
     *("label", "target", "adversarial", "right", "attacked", "success", "query", "near", "forwards", "backwards"),
-    *("survives_8bit", "confidence", "confidence_target", "size_linf", "size_l2", "size_l1", "size_l0"),
+    *("confidence", "confidence_target", "size_linf", "size_l2", "size_l1", "size_l0"),
 )
 NORMS = {"linf": "of [0, 1]", "l2": "of [0, 1]", "l1": "of [0, 1]", "l0": "elements"}
 
@@ -29,10 +29,11 @@ NORMS = {"linf": "of [0, 1]", "l2": "of [0, 1]", "l1": "of [0, 1]", "l0": "eleme
 def robustness_facts(verdicts: Columns, *, minimum_norm: bool = False, **columns: Any) -> list[Fact]:
     """The facts of one cell (variant, threat, attack, target); `columns` go on every one of them.
 
-    robust_accuracy and fooled_overall are over all n; attack_success over the images attacked, targeted_success
-    likewise but counting only the target; sizes and confidence_wrong over successes. With `minimum_norm` the
-    sizes are over all n instead: a misclassified image needs 0, one that withstood needs more than was tried.
-    A rate over nothing (no image was right before) is left out. Raises InputError for missing or ragged columns.
+    right_before, robust_accuracy and fooled_overall are over all n; attack_success over the images attacked,
+    targeted_success likewise but counting only the target; sizes and confidence_wrong over successes. With
+    `minimum_norm` the sizes are over all n instead: a misclassified image needs 0, one that withstood needs more
+    than was tried. A rate over nothing (no image was right before) is left out. Raises InputError for missing or
+    ragged columns.
     """
     _check(verdicts)
     n, attacked, fooled = len(verdicts["label"]), verdicts["attacked"], _fooled(verdicts)
@@ -40,6 +41,7 @@ def robustness_facts(verdicts: Columns, *, minimum_norm: bool = False, **columns
     near = int(verdicts["near"][attacked].sum())
     note = f"{near} within 1e-4 of the boundary: may differ on another machine" if near else ""
     facts = [
+        proportion("right_before", int(verdicts["right"].sum()), n, **columns),
         proportion("robust_accuracy", int(robust.sum()), n, note=note, **columns),
         proportion("fooled_overall", n - int(robust.sum()), n, **columns),
     ]
@@ -98,8 +100,9 @@ def _effort(verdicts: Columns, **columns: Any) -> list[Fact]:
     facts = [half_fact("iterations_for_half", queries, unit="queries", **columns)]
     if success.any():
         facts.append(_mean("iterations_to_success", verdicts["query"][success], unit="queries", **columns))
-        survivors = int(verdicts["survives_8bit"][success].sum())
-        facts.append(proportion("survives_8bit", survivors, int(success.sum()), **columns))
+        if "survives_8bit" in verdicts:
+            survivors = int(verdicts["survives_8bit"][success].sum())
+            facts.append(proportion("survives_8bit", survivors, int(success.sum()), **columns))
     for ledger in ("forwards", "backwards"):
         facts.append(_mean(ledger, verdicts[ledger][attacked], unit="per attacked image", **columns))
     return facts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from torch import nn
@@ -10,7 +11,7 @@ from bantamweight.attacks._core import Attack, Until, run
 from bantamweight.attacks._verdicts import Verdicts
 from bantamweight.errors import InputError
 from bantamweight.oracle import oracle
-from bantamweight.parts import configure, number
+from bantamweight.parts import configure, find, number
 from bantamweight.threats import Threat
 from bantamweight.types import Images, Labels
 from bantamweight.variants import Variant, build
@@ -19,7 +20,7 @@ __all__ = ["attack", "threat"]
 
 
 def threat(text: str | Threat) -> Threat:
-    """A threat as it is written: `linf 8/255`.
+    """A threat as it is written: `linf 8/255`, or `l2 unbounded` where the smallest perturbation is sought.
 
     >>> threat("l2 0.5").eps
     0.5
@@ -27,6 +28,8 @@ def threat(text: str | Threat) -> Threat:
     if isinstance(text, Threat):
         return text
     norm, _, eps = text.strip().partition(" ")
+    if eps.strip() in ("unbounded", "inf"):
+        return find("threats", norm)(eps=math.inf)
     return configure("threats", {"use": norm, "eps": number(eps.strip())}).make()
 
 
@@ -41,7 +44,7 @@ def attack(
     until: Until = "first",
     precision: str = "fp32",
     seed: int = 0,
-    batch: int = 64,
+    batch: int = 256,
 ) -> Verdicts:
     """Attack `model` on `images` (floats in [0, 1]) and say per image what became of it.
 

@@ -18,9 +18,10 @@ from bantamweight.parts import Part, configure
 from bantamweight.predict import logits_of
 from bantamweight.recipes import FINETUNE
 from bantamweight.training import Row, train
+from bantamweight.training._loop import learns_from_a_teacher
 from bantamweight.variants import Variant
 
-__all__ = ["Pruned", "prune", "tune"]
+__all__ = ["Pruned", "prune", "right_on", "tune"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +53,7 @@ def prune(
     criterion: Criterion | Part | str | Mapping[str, Any] = "magnitude",
     *,
     sparsity: float,
-    allocate: str | Allocation = "global",
+    allocate: str | Allocation | None = None,
     layers: Iterable[str] | None = None,
     skip: Iterable[str] = (),
     evidence: Evidence | None = None,
@@ -86,14 +87,14 @@ def prune(
     tuned: Variant | None = None
     history: tuple[Row, ...] = ()
     if finetune is not None:
-        tuned, history = tune(cut, data, finetune, folder=folder, progress=progress, trust=trust)
+        tuned, history = tune(cut, data, finetune, folder=folder, progress=progress, teacher=variant, trust=trust)
     made = [made for made in (variant, cut, tuned) if made is not None]
     return Pruned(
         cut=cut,
         tuned=tuned,
         achieved=achieved,
         tuned_achieved=_achieved(tuned, achieved, trust) if tuned else None,
-        right={each.name: _right(each, images, trust) for each in made},
+        right={each.name: right_on(each, images, trust) for each in made},
         split=where,
         history=history,
     )
@@ -106,14 +107,18 @@ def tune(
     *,
     folder: Path | str | None = None,
     progress: Callable[[int, int], None] | None = None,
+    teacher: Variant | None = None,
     trust: bool = False,
 ) -> tuple[Variant, tuple[Row, ...]]:
     """Fine-tune a cut variant, its zeros kept, and return it as `NAME/tuned` with its training history.
 
-    `finetune` holds settings of `training.train`, laid over FINETUNE.
+    `finetune` holds settings of `training.train`, laid over FINETUNE; `teacher` is who teaches where the objective
+    learns from one.
     """
     settings = {**FINETUNE, **finetune}
-    trained = train(cut, data, folder, progress=progress, trust=trust, **settings)
+    objective = configure("objectives", settings.get("objective", "standard"), trust=trust)
+    taught = teacher if learns_from_a_teacher(objective) else None
+    trained = train(cut, data, folder, progress=progress, trust=trust, teacher=taught, **settings)
     assert trained.variant is not None  # a variant went in
     return replace(trained.variant, name=f"{cut.name}/tuned"), trained.history
 
@@ -122,7 +127,8 @@ def _achieved(tuned: Variant, cut: Achieved, trust: bool) -> Achieved:
     return measure(variants.build(tuned, trust=trust), asked=cut.asked, layers=cut.layers)
 
 
-def _right(variant: Variant, split: Split, trust: bool) -> np.ndarray:
+def right_on(variant: Variant, split: Split, trust: bool = False) -> np.ndarray:
+    """For each image of a split, whether the variant is right about it."""
     answers = logits_of(variants.build(variant, trust=trust), split.images)
     # A net that breaks down answers NaN, whose argmax is a class like any other.
     sound = torch.isfinite(answers).all(dim=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
 
 from bantamweight.errors import InputError
 from bantamweight.parts import Part, configure, number, settings
@@ -15,8 +15,10 @@ __all__ = [
     "AttackBlock",
     "CompressBlock",
     "ExplainBlock",
+    "ExplainCost",
     "Latency",
     "MinimumEps",
+    "MinimumNorm",
     "Finetune",
     "Recipe",
     "RecommendBlock",
@@ -77,10 +79,14 @@ Count = Annotated[int, Field(ge=1, strict=True)]
 Seeds = Annotated[tuple[Annotated[int, Field(ge=0, lt=2**31, strict=True)], ...], Many, Field(min_length=1)]
 Sparsity = Annotated[Number, Field(gt=0, lt=1)]
 Sparsities = Annotated[tuple[Sparsity, ...], Many, Field(min_length=1)]
+Shares = Annotated[tuple[Annotated[Number, Field(ge=0, lt=1)], ...], Many, Field(min_length=1)]
+Budgets = Annotated[tuple[Annotated[Number, Field(gt=0)], ...], Many, Field(min_length=1)]
 Data = Annotated[Part, BeforeValidator(_part("data"))]
 Criterion = Annotated[Part, BeforeValidator(_part("compression"))]
 Attack = Annotated[Part, BeforeValidator(_part("attacks"))]
+Protocol = Annotated[Part, BeforeValidator(_part("protocols"))]
 Explainer = Annotated[Part, BeforeValidator(_part("explainers"))]
+Metric = Annotated[Part, BeforeValidator(_part("metrics"))]
 Runtime = Annotated[Part, BeforeValidator(_part("runtimes"))]
 Threat = Annotated[Part, BeforeValidator(_threat)]
 
@@ -111,10 +117,15 @@ class TrainBlock(Recipe):
 
 
 class Finetune(Recipe):
-    """Training after a cut; what was cut stays zero. Unless said: Adam at a constant 1e-4 for 10 epochs."""
+    """Training after a cut; what was cut stays zero. Unless said: Adam at a constant 1e-4 for 10 epochs.
+
+    `teacher` names the variant that an objective such as `distill` learns from; unless said, what was cut.
+    """
+
+    teacher: str | None = None
 
 
-RUNNING = frozenset({"seed", "resume", "masks", "folder", "progress", "accelerator", "devices"})
+RUNNING = frozenset({"seed", "resume", "masks", "folder", "progress", "accelerator", "devices", "keep", "begin"})
 """Settings of `training.train` that are the executor's business, not a study's."""
 
 
@@ -134,13 +145,37 @@ def recipe_of(block: Recipe, *, trust: bool = False) -> dict[str, Any]:
 
 
 class CompressBlock(_Block):
-    """Cuts of the selected variants by each criterion to each sparsity, with and without fine-tuning."""
+    """Cuts of the selected variants by each criterion to each target, with and without fine-tuning.
+
+    `sparsity` is short for a target of that kind; 0 cuts nothing, which makes a control that is trained as the others.
+    """
 
     variants: Selector = DENSE
     use: Annotated[tuple[Criterion, ...], Many, Field(min_length=1)]
-    sparsity: Sparsities
-    allocate: Literal["global", "per_layer"] = "global"
+    sparsity: Shares | None = None
+    target: dict[Literal["sparsity", "macs", "parameters", "size_bytes"], Budgets] | None = None
+    schedule: Literal["one-shot", "iterative", "gradual"] = "one-shot"
+    rounds: Annotated[int, Field(ge=2, le=100, strict=True)] = 3
+    allocate: Literal["global", "per_layer", "funnel", "erk", "sensitivity", "greedy", "per_mac"] | None = None
+    round_to: Annotated[int, Field(ge=1, le=1024, strict=True)] = 1
+    skip: Annotated[tuple[str, ...], Many] = ()
+    uncut: Literal["refuse", "say"] = "refuse"
     finetune: Finetune | None = None
+
+    @model_validator(mode="after")
+    def _one_target(self) -> CompressBlock:
+        if (self.sparsity is None) is (self.target is None) or len(self.target or {"": ()}) != 1:
+            raise InputError("expected one target: sparsity, or target with one of macs, parameters, size_bytes")
+        if self.schedule != "one-shot" and self.finetune is None:
+            raise InputError(f"an {self.schedule} schedule trains what it cuts; add finetune")
+        return self
+
+    @property
+    def points(self) -> tuple[tuple[str, float], ...]:
+        """Every target as its kind and value."""
+        if self.sparsity is not None:
+            return tuple(("sparsity", share) for share in self.sparsity)
+        return tuple((kind, value) for kind, values in (self.target or {}).items() for value in values)
 
 
 class Transfer(_Block):
@@ -154,12 +189,21 @@ class Transfer(_Block):
 
 
 class AttackBlock(_Block):
-    """Every selected variant x attack x threat x target."""
+    """Every selected variant x attack x threat x target, and every variant x protocol x threat x `targeted`.
+
+    `until`, `targets` and `keep` are about the attacks of `use`; `targeted` (a class, least-likely, all), `audit`,
+    `checks` and `warm` (begin with the parent's adversarial images) about a protocol, whose images are all kept.
+    """
 
     variants: Selector = ALL
-    use: Annotated[tuple[Attack, ...], Many, Field(min_length=1)]
+    use: Annotated[tuple[Attack, ...], Many] = ()
+    protocol: Annotated[tuple[Protocol, ...], Many] = ()
     threats: Annotated[tuple[Threat, ...], Many, Field(min_length=1)]
     targets: Annotated[tuple[str, ...], Many, Field(min_length=1)] = (NO_TARGET,)
+    targeted: Annotated[tuple[str, ...], Many, Field(min_length=1)] = (NO_TARGET,)
+    audit: Annotated[int, Field(ge=0, strict=True)] = 0
+    checks: Literal["probe", "full", "none"] = "probe"
+    warm: bool = True
     n: Count | None = None
     split: str | None = None
     seeds: Seeds = (0,)
@@ -168,9 +212,35 @@ class AttackBlock(_Block):
     keep: Annotated[int, Field(ge=0, strict=True)] = 64
     transfer: Transfer | None = None
 
+    @model_validator(mode="after")
+    def _meant(self) -> AttackBlock:
+        """Refuse settings that nothing in the block would listen to."""
+        if not self.use and not self.protocol:
+            raise InputError("expected 'use' (attacks) or 'protocol' (fast, autoattack), got neither; add one")
+        if self.protocol and "until" in self.model_fields_set:
+            raise InputError("a protocol ends at an image's first success; leave 'until' to a block with 'use' alone")
+        for key in ("targets", "keep"):
+            if not self.use and key in self.model_fields_set:
+                instead = "; a protocol takes 'targeted'" if key == "targets" else "; a protocol keeps every image"
+                raise InputError(f"{key!r} belongs to the attacks of 'use'{instead}")
+        for key in ("audit", "checks", "targeted", "warm"):
+            if not self.protocol and key in self.model_fields_set:
+                raise InputError(f"{key!r} belongs to a protocol; add one, for example 'protocol: fast'")
+        return self
+
+
+class Drift(_Block):
+    """The noise floor that movement of maps is held against: `draws` of noise within `noise` of each pixel."""
+
+    draws: Annotated[int, Field(ge=1, le=64, strict=True)] = 3
+    noise: Annotated[Number, Field(gt=0, lt=1)] = 0.5 / 255
+
 
 class ExplainBlock(_Block):
-    """Maps of clean and attacked images, per variant: a gallery of `show` images and figures over `n`."""
+    """Maps of clean and attacked images, per variant: a gallery of `show` images and figures over `n`.
+
+    `metrics` scores the clean maps beside baselines; `drift` tests whether the gaze moved.
+    """
 
     variants: Selector = ALL
     use: Annotated[tuple[Explainer, ...], Many, Field(min_length=1)]
@@ -180,6 +250,8 @@ class ExplainBlock(_Block):
     n: Count = 64
     show: Annotated[int, Field(ge=2, le=64, strict=True)] = 6
     split: str | None = None
+    metrics: Annotated[tuple[Metric, ...], Many] = ()
+    drift: Drift | None = None
 
 
 class Sizes(_Block):
@@ -224,7 +296,31 @@ class MinimumEps(_Block):
     seeds: Seeds = (0,)
 
 
-Measure = Annotated[Sizes | Latency | Sensitivity | MinimumEps, Field(discriminator="use")]
+class MinimumNorm(_Block):
+    """The smallest perturbation of each image that a minimum-norm attack finds: distances, and accuracy against eps."""
+
+    use: Literal["minimum_norm"]
+    variants: Selector = ALL
+    attack: Attack
+    norm: Literal["linf", "l2", "l1", "l0"]
+    n: Count = 128
+    show: Annotated[int, Field(ge=0, le=64, strict=True)] = 12
+    split: str | None = None
+    seeds: Seeds = (0,)
+
+
+class ExplainCost(_Block):
+    """What maps cost: time in the net and outside it, passes, and memory beyond plain inference."""
+
+    use: Literal["explain_cost"]
+    variants: Selector = DENSE
+    explainers: Annotated[tuple[Explainer, ...], Many, Field(min_length=1)]
+    batches: Annotated[tuple[Count, ...], Many, Field(min_length=1)] = (1, 8, 32)
+    sizes: Annotated[tuple[Annotated[int, Field(ge=8, le=1024, strict=True)], ...], Many] = ()
+    runs: Annotated[int, Field(ge=6, le=1_000, strict=True)] = 7
+
+
+Measure = Annotated[Sizes | Latency | Sensitivity | MinimumEps | MinimumNorm | ExplainCost, Field(discriminator="use")]
 
 
 Scenario = Literal["mobile", "edge", "cloud", "high-security"]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bantamweight.errors import InputError, near
 from bantamweight.parts import Part, configure, find, names, settings
 from bantamweight.studies._blocks import (
+    CompressBlock,
     Finetune,
     Recipe,
     TrainBlock,
@@ -109,26 +110,77 @@ def _model(planner: Planner, block: TrainBlock, where: str) -> tuple[dict[str, A
 
 def compress(planner: Planner) -> None:
     """Every cut of the `compress` blocks, and each fine-tuned where the block says so."""
+    from bantamweight.recipes._cuts import target_of
+
     for index, block in enumerate(planner.study.compress):
+        where = f"compress.{index}"
         for criterion in block.use:
-            make(f"compress.{index}", criterion)
-        for parent in planner.chosen(block.variants, f"compress.{index}"):
+            make(where, criterion)
+            for kind, value in block.points:
+                try:
+                    target_of({kind: value}, criterion.make())
+                except InputError as error:
+                    raise InputError(f"{where}: {error}") from error
+        for parent in planner.chosen(block.variants, where):
             for criterion in block.use:
-                for sparsity in block.sparsity:
-                    given = {"criterion": criterion, "sparsity": sparsity, "allocate": block.allocate}
-                    title = f"{criterion}-per_layer" if block.allocate == "per_layer" else str(criterion)
-                    name = f"{parent.name}/{title}-{sparsity:g}"
-                    key = planner.add("compress", given, {"variant": parent.key}, {"variant": name}, data=False)
-                    columns = {"criterion": title, "sparsity": sparsity, "seed": parent.seed}
-                    planner.grow(_variety(planner, name, key, parent=parent.name, **columns))
-                    if block.finetune is not None:
-                        _tune(planner, name, block.finetune, columns)
+                for kind, value in block.points:
+                    _cut(planner, block, parent, criterion, kind, value, where)
 
 
-def _tune(planner: Planner, name: str, block: Finetune, columns: dict[str, Any]) -> None:
-    for seed in block.seeds:
-        tuned = f"{name}/tuned" + (f"@{seed}" if len(block.seeds) > 1 else "")
-        inputs = {"variant": planner.variants[name].key}
-        given = {"recipe": _recipe(planner, block), "asked": columns["sparsity"], "seed": seed}
-        key = planner.add("finetune", given, inputs, {"variant": tuned, "seed": seed})
-        planner.grow(_variety(planner, tuned, key, parent=name, tuned=True, **columns))
+def _cut(
+    planner: Planner, block: CompressBlock, parent: Variety, criterion: Part, kind: str, value: float, where: str
+) -> None:
+    title = f"{criterion}-{block.allocate}" if block.allocate not in (None, "global") else str(criterion)
+    way = "" if block.schedule == "one-shot" else f"-{block.schedule}"
+    name = f"{parent.name}/{title}-{'' if kind == 'sparsity' else f'{kind}-'}{value:g}{way}"
+    said = f"{title}{way}" + ("" if kind == "sparsity" else f" to {kind}")
+    # On a chart's axis: how much was asked to go.
+    gone = value if kind == "sparsity" else 1 - value if kind in ("macs", "parameters") and value < 1 else None
+    columns = {"criterion": said, "sparsity": gone, "seed": parent.seed}
+    inputs = {"variant": parent.key, "dense": planner.variants[parent.family].key}
+    given = {"criterion": criterion, "kind": kind, "value": value, "allocate": block.allocate}
+    given |= {"round_to": block.round_to, "skip": block.skip, "uncut": block.uncut}
+    if block.schedule == "one-shot":
+        key = planner.add("compress", given, inputs, {"variant": name}, data=_shown(criterion, block.allocate))
+        planner.grow(_variety(planner, name, key, parent=parent.name, **columns))
+    if block.finetune is None:
+        return
+    recipe = _recipe(planner, block.finetune)
+    taught = _taught(planner, block.finetune, recipe, parent, where)
+    for seed in block.finetune.seeds:
+        tuned = f"{name}/tuned" + (f"@{seed}" if len(block.finetune.seeds) > 1 else "")
+        labels = {"variant": tuned, "seed": seed}
+        if block.schedule == "one-shot":
+            cut = {**inputs, "variant": planner.variants[name].key, **taught}
+            asked = value if kind == "sparsity" else 0.0
+            key = planner.add("finetune", {"recipe": recipe, "asked": asked, "seed": seed}, cut, labels)
+        else:
+            more = {"schedule": block.schedule, "rounds": block.rounds, "recipe": recipe, "seed": seed}
+            key = planner.add("scheduled", {**given, **more}, {**inputs, **taught}, labels)
+        before = name if block.schedule == "one-shot" else parent.name
+        planner.grow(_variety(planner, tuned, key, parent=before, tuned=True, **columns))
+
+
+def _shown(criterion: Part, allocate: str | None) -> bool:
+    """Whether a cut looks at the data: for evidence or sensitivity, or for batch norm where layers become narrower."""
+    from bantamweight.compression import Criterion
+
+    rule = criterion.make()
+    return not isinstance(rule, Criterion) or rule.needs != "none" or allocate == "sensitivity"
+
+
+def _taught(planner: Planner, block: Finetune, recipe: dict[str, Any], parent: Variety, where: str) -> dict[str, str]:
+    """Who teaches, as an input, where the objective learns from one."""
+    from bantamweight.training._loop import learns_from_a_teacher
+
+    if not learns_from_a_teacher(recipe["objective"]):
+        if block.teacher is not None:
+            raise InputError(f"{where}.finetune: {recipe['objective']} has no use for a teacher; use distill")
+        return {}
+    if block.teacher is None:
+        return {"teacher": parent.key}
+    if block.teacher not in planner.variants:
+        raise InputError(
+            f"{where}.finetune.teacher: no variant is called {block.teacher!r}{near(block.teacher, planner.variants)}"
+        )
+    return {"teacher": planner.variants[block.teacher].key}

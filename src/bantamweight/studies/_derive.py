@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,8 +14,11 @@ from bantamweight.errors import InputError
 from bantamweight.facts import Fact
 from bantamweight.judging import gates
 from bantamweight.judging.accuracy import paired_facts, pairs_to_compare, recovery_fact, trend_fact
+from bantamweight.judging.front import front_facts
+from bantamweight.judging.protocol import warm_facts
 from bantamweight.judging.recommend import Needs, recommend, recommended_facts
 from bantamweight.judging.robustness import stays_right
+from bantamweight.studies._lines import line_facts
 from bantamweight.studies.plan import Job, Plan, Variety
 from bantamweight.studies.store import Store
 
@@ -26,13 +30,16 @@ Right = Mapping[str, np.ndarray]
 def derived(plan: Plan, store: Store, facts: Sequence[Fact]) -> list[Fact]:
     """Everything that no single job could say; `facts` are the jobs' own."""
     found: list[Fact] = []
-    for split, right in _answers(plan, store).items():
+    answers = _answers(plan, store)
+    for split, right in answers.items():
         found += paired_facts(right, pairs_to_compare(right), split=split) if len(right) > 1 else []
         found += _recoveries(plan, right, split) + _trends(plan, right, split=split)
     for cell, right in _cells(plan, store).items():
         columns = dict(zip(CELL, cell, strict=True))
         if len(right) > 1:
             found += paired_facts(right, pairs_to_compare(right), metric="robust_accuracy_difference", **columns)
+    found += _warm(plan, store)
+    found += line_facts(plan, store, facts, answers)
     return found + _recommended(plan, [*facts, *found])
 
 
@@ -54,13 +61,24 @@ def _cells(plan: Plan, store: Store) -> dict[tuple[Any, ...], dict[str, np.ndarr
     found: dict[tuple[Any, ...], dict[str, np.ndarray]] = defaultdict(dict)
     images: dict[tuple[Any, ...], np.ndarray] = {}
     for job in plan.jobs:
-        if job.kind == "attack":
+        if job.kind in ("attack", "protocol"):
             table = pq.read_table(store.job(job.key) / "verdicts.parquet")
             columns = {name: table[name].to_numpy() for name in table.column_names}
             cell = tuple(job.labels.get(name, "") for name in CELL)
             known = images.setdefault(cell, columns["index"])
             if np.array_equal(known, columns["index"]):
                 found[cell][job.labels["variant"]] = stays_right(columns)
+    return found
+
+
+def _warm(plan: Plan, store: Store) -> list[Fact]:
+    """What the parent's adversarial images broke as they were, of those that were given to them."""
+    found = []
+    for job in plan.jobs:
+        if job.kind == "protocol" and "parent" in job.labels:
+            said = json.loads((store.job(job.key) / "result.json").read_text(encoding="utf-8"))
+            columns = {name: job.labels[name] for name in (*CELL, "variant", "protocol") if name in job.labels}
+            found += warm_facts(said, source=job.labels["parent"], job=job.key, **columns)
     return found
 
 
@@ -91,15 +109,17 @@ def _recommended(plan: Plan, facts: Sequence[Fact]) -> list[Fact]:
     from bantamweight.studies.plan import select
 
     names = select(block.variants, [one.name for one in plan.variants], "recommend.variants")
+    threat, attack = str(block.threat.make()) if block.threat else "", str(block.attack) if block.attack else ""
     settled = recommend(
         facts,
         variants=names,
         scenarios=block.scenarios,
         needs=Needs(frame_ms=block.frame_ms, most_bytes=block.most_bytes, margin=block.margin),
-        threat=str(block.threat.make()) if block.threat else "",
-        attack=str(block.attack) if block.attack else "",
+        threat=threat,
+        attack=attack,
     )
-    return recommended_facts(facts, settled)
+    front = front_facts(facts, variants=names, threat=threat, attack=attack)
+    return recommended_facts(facts, settled) + front
 
 
 def judged(lines: Sequence[str], facts: Sequence[Fact]) -> list[dict[str, Any]]:

@@ -78,8 +78,8 @@ class Places:
         return f"{self.where(path)}: {message}, got {json.dumps(given, default=repr)[:60]}"
 
 
-MEASURES = "'sizes', 'latency', 'sensitivity', 'minimum_eps'"
-_TAGS = {"sizes", "latency", "sensitivity", "minimum_eps", "str", "dict[str,any]"}
+MEASURES = "'sizes', 'latency', 'sensitivity', 'minimum_eps', 'minimum_norm'"
+_TAGS = {"sizes", "latency", "sensitivity", "minimum_eps", "minimum_norm", "str", "dict[str,any]"}
 
 
 def _is_step(step: str | int) -> bool:

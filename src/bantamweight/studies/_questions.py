@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from bantamweight.errors import InputError
 from bantamweight.parts import Part
+from bantamweight.studies import _protocols
 from bantamweight.studies._blocks import (
     NO_TARGET,
     AttackBlock,
     ExplainBlock,
+    ExplainCost,
     Latency,
     MinimumEps,
+    MinimumNorm,
     Sensitivity,
     Transfer,
 )
 from bantamweight.studies._chains import make
+from bantamweight.studies._protocols import Cell
 
 if TYPE_CHECKING:
     from bantamweight.studies.plan import Planner, Variety
@@ -43,16 +46,14 @@ def _evaluated(planner: Planner, variety: Variety, split: str) -> str:
     return planner.add("evaluate", {"split": split}, {"variant": variety.key}, labels)
 
 
-def _cells(block: AttackBlock) -> Iterator[tuple[Part, Part, str, int]]:
-    for use in block.use:
-        for threat in block.threats:
-            for target in block.targets:
-                for seed in block.seeds:
-                    yield use, threat, target, seed
+def _cells(block: AttackBlock, split: str) -> list[Cell]:
+    spread = product(block.use, block.threats, block.targets, block.seeds)
+    return [(use, threat, target, split, seed) for use, threat, target, seed in spread]
 
 
 def attack(planner: Planner) -> None:
     """Every cell of the `attack` blocks, and the transfers of their images."""
+    done: dict[tuple[str, str], str] = {}
     for index, block in enumerate(planner.study.attack):
         where = f"attack.{index}"
         split = planner.split(block.split, where)
@@ -60,15 +61,18 @@ def attack(planner: Planner) -> None:
             planner.target(target, where)
         for use, threat in product(block.use, block.threats):
             make(where, use, threat.make())
+        _protocols.sound(planner, block, where)
         carry = block.transfer
         sources = planner.chosen(carry.sources, f"{where}.transfer.sources") if carry else []
         judges = planner.chosen(carry.to, f"{where}.transfer.to") if carry else []
         for variety in planner.chosen(block.variants, where):
-            for use, threat, target, seed in _cells(block):
-                carried = carry is not None and variety in sources and _carries(carry, threat, target)
+            for cell in [*_cells(block, split), *_protocols.cells(block, split)]:
+                carried = carry is not None and variety in sources and _carries(carry, cell[1], cell[2])
                 n = min(planner.count(carry.n, split), planner.count(block.n, split)) if carry and carried else 0
-                cell = (use, threat, target, split, seed)
-                key = _attacked(planner, block, variety, cell, n)
+                if cell[0].room == "protocols":
+                    key = _protocols.protocol(planner, block, variety, cell, _columns(*cell), done)
+                else:
+                    key = _attacked(planner, block, variety, cell, n)
                 if carried:
                     _transfer(planner, key, variety, judges, n, cell)
 
@@ -78,9 +82,7 @@ def _carries(carry: Transfer, threat: Part, target: str) -> bool:
     return (carry.threats is None or threat in carry.threats) and (carry.targets is None or target in carry.targets)
 
 
-def _transfer(
-    planner: Planner, key: str, source: Variety, judges: list[Variety], n: int, cell: tuple[Part, Part, str, str, int]
-) -> None:
+def _transfer(planner: Planner, key: str, source: Variety, judges: list[Variety], n: int, cell: Cell) -> None:
     split = cell[3]
     for judge in judges:
         if judge.name != source.name:
@@ -94,9 +96,7 @@ def _columns(use: Part, threat: Part, target: str, split: str, seed: int) -> dic
     return {"attack": str(use), "threat": str(threat.make()), "target": aimed, "split": split, "seed": seed}
 
 
-def _attacked(
-    planner: Planner, block: AttackBlock, variety: Variety, cell: tuple[Part, Part, str, str, int], carried: int = 0
-) -> str:
+def _attacked(planner: Planner, block: AttackBlock, variety: Variety, cell: Cell, carried: int = 0) -> str:
     use, threat, target, split, seed = cell
     given = {
         "attack": use,
@@ -124,8 +124,17 @@ def explain(planner: Planner) -> None:
             make(where, explainer)
         if block.attack is not None and block.threat is not None:
             make(where, block.attack, block.threat.make())
+        for metric in block.metrics:
+            make(where, metric)
+            if metric.make().objects and not planner.subject.masks:
+                raise InputError(
+                    f"{where}: {metric.name} needs to know where objects are, and {planner.subject.name} does not say; "
+                    "leave it out, or use data with masks, such as planted"
+                )
         done: dict[str, str] = {}
         for variety in planner.chosen(block.variants, where):
+            if block.metrics:
+                _scored(planner, block, variety, planner.split(block.split, where))
             done[variety.name] = _explained(planner, block, variety, planner.split(block.split, where), done)
 
 
@@ -142,12 +151,24 @@ def _explained(planner: Planner, block: ExplainBlock, variety: Variety, split: s
         "split": split,
         "n": planner.count(block.n, split),
         "show": block.show,
+        "drift": None if block.drift is None else block.drift.model_dump(),
         "seed": planner.study.seed,
     }
     labels = {"variant": variety.name, "split": split}
     if block.attack is not None and block.threat is not None:
         labels |= _columns(block.attack, block.threat, block.target, split, planner.study.seed)
     return planner.add("explain", given, inputs, labels)
+
+
+def _scored(planner: Planner, block: ExplainBlock, variety: Variety, split: str) -> None:
+    given = {
+        "explainers": block.use,
+        "metrics": block.metrics,
+        "split": split,
+        "n": planner.count(block.n, split),
+        "seed": planner.study.seed,
+    }
+    planner.add("score", given, {"variant": variety.key}, {"variant": variety.name, "split": split})
 
 
 def measure(planner: Planner) -> None:
@@ -159,6 +180,12 @@ def measure(planner: Planner) -> None:
             make(where, block.criterion)
         elif isinstance(block, MinimumEps):
             make(where, block.attack, block.threat.make())
+        elif isinstance(block, MinimumNorm):
+            _protocols.minimum_norm(planner, block, where)
+            continue
+        if isinstance(block, ExplainCost):
+            _cost(planner, block, chosen, where)
+            continue
         if isinstance(block, Latency):
             given = {key: getattr(block, key) for key in ("runtimes", "batches", "runs", "warmups")}
             given["split"] = planner.subject.evaluation
@@ -175,6 +202,15 @@ def measure(planner: Planner) -> None:
                 _minimum(planner, block, variety, where)
             else:
                 planner.add("sizes", {}, inputs, {"variant": variety.name}, data=False)
+
+
+def _cost(planner: Planner, block: ExplainCost, chosen: list[Variety], where: str) -> None:
+    for explainer in block.explainers:
+        make(where, explainer)
+    given = {key: getattr(block, key) for key in ("explainers", "batches", "sizes", "runs")}
+    given["split"] = planner.subject.evaluation
+    for variety in chosen:
+        planner.add("explain_cost", given, {"variant": variety.key}, {"variant": variety.name})
 
 
 def _minimum(planner: Planner, block: MinimumEps, variety: Variety, where: str) -> None:

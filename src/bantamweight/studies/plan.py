@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Job", "Plan", "Planner", "Subject", "Variety", "machine", "plan", "select", "subject"]
 
 KINDS = "bantamweight.studies.jobs"
-TIMED = frozenset({"latency"})
+TIMED = frozenset({"latency", "explain_cost"})
 """Jobs whose results belong to one machine."""
 
 ORDER = (
@@ -32,12 +32,16 @@ ORDER = (
     "variant",
     "evaluate",
     "attack",
+    "protocol",
     "transfer",
     "minimum_eps",
+    "minimum_norm",
     "explain",
+    "score",
     "sensitivity",
     "sizes",
     "latency",
+    "explain_cost",
 )
 """Variants first, each after its parent; clocks last, when nothing else has to be done."""
 
@@ -53,6 +57,7 @@ class Subject:
     evaluation: str
     channels: int
     size: tuple[int, int]
+    masks: bool = False
 
 
 @dataclass(frozen=True)
@@ -111,6 +116,7 @@ def subject(data: Data) -> Subject:
         evaluation=name,
         channels=data.preprocessing.channels,
         size=data.preprocessing.size,
+        masks=all(split.masks is not None for split in data.splits.values()),
     )
 
 

@@ -1,25 +1,58 @@
-"""One cut: score, allocate, cut; what was asked and what was achieved."""
+"""One cut to a target: what was asked and what was achieved."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal
 
-from bantamweight.compression._core import compress as thin
+from bantamweight.compression._core import measure
 from bantamweight.facts import Fact
+from bantamweight.judging.compression import share_facts, target_facts
 from bantamweight.judging.sparsity import sparsity_facts
+from bantamweight.models._profile import profile
+from bantamweight.recipes._cuts import cut_to
 from bantamweight.studies._place import Place, part
+from bantamweight.variants import Variant, build, masks
 
-__all__ = ["compress"]
+__all__ = ["compress", "counted"]
 
 
-def compress(place: Place, *, criterion: dict[str, Any], sparsity: float, allocate: str) -> list[Fact]:
-    """Facts sparsity_asked, sparsity, layer_sparsity (per tensor); `variant/`."""
-    made, achieved = thin(
-        place.variant(),
-        part(place, "compression", criterion),
-        sparsity=sparsity,
+def compress(
+    place: Place,
+    *,
+    criterion: dict[str, Any],
+    kind: str,
+    value: float,
+    allocate: str | None,
+    round_to: int,
+    skip: Sequence[str],
+    uncut: Literal["refuse", "say"],
+) -> list[Fact]:
+    """Facts target_asked, target_reached, uncut, and those of `counted`; `variant/`."""
+    parent, rule = place.variant(), part(place, "compression", criterion)
+    cut = cut_to(
+        parent,
+        rule,
+        kind,
+        value,
+        place.data,
+        name=f"{parent.name}/{rule.name}-{value:g}",
         allocate=allocate,
+        round_to=round_to,
+        skip=skip,
+        uncut=uncut,
         trust=place.trust,
     )
-    place.save(made)
-    return sparsity_facts(achieved)
+    place.save(cut.variant)
+    told = target_facts(kind, value, cut.reached, below=cut.below, above=cut.above, uncut=cut.uncut)
+    return told + counted(place, cut.variant, value if kind == "sparsity" else 0.0)
+
+
+def counted(place: Place, made: Variant, asked: float) -> list[Fact]:
+    """Facts macs_share and parameters_share of the dense net; of zeros: sparsity_asked, sparsity, layer_sparsity."""
+    module, dense = build(made, trust=place.trust), place.variant("dense")
+    ours, theirs = (profile(net, made.input_shape) for net in (module, build(dense, trust=place.trust)))
+    shares = share_facts(
+        {"macs": ours.macs, "parameters": ours.parameters}, {"macs": theirs.macs, "parameters": theirs.parameters}
+    )
+    return shares + (sparsity_facts(measure(module, asked=asked)) if masks(made) else [])

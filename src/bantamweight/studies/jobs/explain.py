@@ -20,6 +20,7 @@ from bantamweight.explainers._core import Attributions
 from bantamweight.explainers._core import explain as attribute
 from bantamweight.facts import Fact
 from bantamweight.judging.attribution import map_correlation, map_facts
+from bantamweight.judging.drift import Distances, distances, drift_facts, noise_floor
 from bantamweight.oracle import oracle
 from bantamweight.parts import configure
 from bantamweight.predict import logits_of
@@ -53,10 +54,12 @@ def explain(
     split: str,
     n: int,
     show: int,
+    drift: dict[str, Any] | None,
     seed: int,
 ) -> list[Fact]:
-    """Facts map_correlation (clean and attacked; this variant and its dense parent), flat_maps, explainer_undefined.
+    """Facts map_correlation, flat_maps, explainer_undefined and, where asked for, drift and gaze_moved.
 
+    Clean maps are compared with attacked ones, and this variant's with its dense parent's.
     Figures are over maps of the true class, so that only the gaze can differ. The gallery shows the predicted class,
     for the same images in every variant of a family. Writes `gallery.json`, `pictures/` and `maps.safetensors`.
     """
@@ -76,7 +79,8 @@ def explain(
             reasons[method.name] = before.undefined
             continue
         kept[method.name] = before.maps
-        facts += _moved(place, before, scene, module, method, cell)
+        floor = None if drift is None else _floor(place, spec, module, scene, before, drift, seed)
+        facts += _moved(place, before, scene, module, method, cell, floor)
         drawn[method.name] = _to_draw(method, module, scene, len(shown))
         place.tell((len(drawn) + len(reasons)) / len(explainers), method.name)
     save_file({name: maps.contiguous() for name, maps in kept.items()} | {"index": index},
@@ -135,8 +139,24 @@ def _scene(
     return _Scene(index, images, labels, clean, verdicts, logits_of(module, verdicts.images))
 
 
+def _floor(
+    place: Place, spec: dict[str, Any], module: nn.Module, scene: _Scene, before: Attributions,
+    drift: dict[str, Any], seed: int,
+) -> Distances:  # fmt: skip
+    """The method's own noise; a method that draws is also given two other seeds."""
+    again = [part(place, "explainers", {**spec, "seed": spec["seed"] + more}) for more in (1, 2) if "seed" in spec]
+    method = part(place, "explainers", spec)
+    return noise_floor(method, module, scene.images, before, again=again, seed=seed, **drift)
+
+
 def _moved(
-    place: Place, before: Attributions, scene: _Scene, module: nn.Module, method: Any, cell: dict[str, Any]
+    place: Place,
+    before: Attributions,
+    scene: _Scene,
+    module: nn.Module,
+    method: Any,
+    cell: dict[str, Any],
+    floor: Distances | None,
 ) -> list[Fact]:
     """How far the gaze moved: through the attack (images it was tried on), and from the dense parent."""
     facts = []
@@ -144,12 +164,18 @@ def _moved(
         rows = torch.from_numpy(scene.verdicts["attacked"])
         after = attribute(method, module, scene.verdicts.images[rows], scene.labels[rows])
         facts += map_correlation(_rows(before, rows), after, against="attacked", **cell)
+        if floor is not None:
+            still = {measure: values[rows.numpy()] for measure, values in floor.items()}
+            moved = distances(_rows(before, rows), after)
+            facts += drift_facts(moved, still, item=method.name, against="attacked", **cell)
     if "dense" in place.inputs:
         stored = load_file(place.inputs["dense"] / "maps.safetensors")
         if method.name in stored:
             maps = stored[method.name]
             dense = Attributions(method.name, maps, before.classes, _flat(maps))
             facts += map_correlation(before, dense, against="dense")
+            if floor is not None:
+                facts += drift_facts(distances(before, dense), floor, item=method.name, against="dense")
     return facts
 
 

@@ -23,6 +23,9 @@ __all__ = ["latency"]
 COMPARED = 64
 """Images on which an exported file is held against torch."""
 
+CALIBRATED = 256
+"""Training images from which a runtime of integers takes its ranges."""
+
 
 def latency(
     place: Place,
@@ -39,13 +42,15 @@ def latency(
     """
     chosen = split_of(place, split)
     images = chosen.floats(draw(len(chosen), COMPARED)).numpy().astype(np.float32)
+    seen = split_of(place, "train" if "train" in place.data.splits else split)
+    ranges = seen.floats(draw(len(seen), CALIBRATED, seed=1)).numpy().astype(np.float32)
     facts: list[Fact] = []
     with ExitStack() as stack:
         sessions: dict[tuple[str, str], Session] = {}
         for number, (name, folder) in enumerate(place.inputs.items()):
             variant = load(folder / "variant")
             for spec in runtimes:
-                session, found = _prepared(place, stack, variant, spec, number, images)
+                session, found = _prepared(place, stack, variant, spec, number, images, ranges)
                 sessions[name, session.runtime] = session
                 facts += [fact.model_copy(update={"variant": name, "split": split}) for fact in found]
             place.tell(0.3 * (number + 1) / len(place.inputs), f"exporting {name}")
@@ -63,17 +68,24 @@ def latency(
 
 
 def _prepared(
-    place: Place, stack: ExitStack, variant: Variant, spec: dict[str, Any], number: int, images: np.ndarray
+    place: Place,
+    stack: ExitStack,
+    variant: Variant,
+    spec: dict[str, Any],
+    number: int,
+    images: np.ndarray,
+    ranges: np.ndarray,
 ) -> tuple[Session, list[Fact]]:
     """A session that stays open for the timing, and what there is to say of its file."""
     part = configure("runtimes", spec, trust=place.trust)
     folder = place.out / "exports" / f"{number}-{part.name}"
     folder.mkdir(parents=True)
-    session = stack.enter_context(prepare(part, variant, threads=place.threads, folder=folder, trust=place.trust))
+    given: dict[str, Any] = {"threads": place.threads, "folder": folder, "trust": place.trust}
+    session = stack.enter_context(prepare(part, variant, images=ranges, **given))
     if session.artifact is None:
         folder.rmdir()
         return session, []
-    with prepare("torch", variant, threads=place.threads, folder=folder, trust=place.trust) as reference:
+    with prepare("torch", variant, **given) as reference:
         parity = compare(session, reference, images)
     weighed = size_facts({session.artifact.kind: session.artifact.size_bytes})
     return session, [*parity_facts(parity, runtime=session.runtime), *weighed]

@@ -28,6 +28,7 @@ def fitted(place: Place, start: Variant, recipe: dict[str, Any], seed: int) -> l
         place.scratch,
         progress=lambda epoch, epochs: place.tell(epoch / epochs, f"epoch {epoch} of {epochs}"),
         trust=place.trust,
+        teacher=place.variant("teacher") if "teacher" in place.inputs else None,
         **{**recipe, "augment": tuple(recipe["augment"])},
         seed=seed,
     )

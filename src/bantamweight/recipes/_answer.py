@@ -1,0 +1,106 @@
+"""What an attack on a model came to, with its evidence, and as plain JSON."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bantamweight import stats
+from bantamweight.attacks._cascade import Part
+from bantamweight.attacks.checks import Check
+from bantamweight.types import Images
+
+__all__ = ["Audit", "Robustness"]
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What the reference ensemble did to a random sample of survivors.
+
+    `bound`: with 95% confidence at most this share of all survivors would fall to it (Clopper and Pearson 1934).
+    """
+
+    n: int
+    broken: int
+    bound: float
+
+
+@dataclass(frozen=True)
+class Robustness:
+    """Verdicts with their evidence. `columns` have one row per image, in the order given; see `attacks.Verdicts`.
+
+    `part` numbers the attack of `attacks` that broke an image (-1: none). `images` are the adversarial images (of
+    images that stand: the closest call), None when they were written to `folder` instead.
+    """
+
+    protocol: str
+    threat: str
+    columns: dict[str, np.ndarray]
+    attacks: tuple[Part, ...]
+    checks: tuple[Check, ...]
+    audit: Audit | None
+    escalated: str
+    seconds: float
+    images: Images | None
+    folder: Path | None
+
+    @property
+    def survivors(self) -> list[int]:
+        """Images that were right and that nothing broke."""
+        return np.flatnonzero(self.columns["right"] & ~self.columns["success"]).tolist()
+
+    def summary(self) -> dict[str, Any]:
+        """Everything but the rows, as plain JSON."""
+        n, right = len(self.columns["label"]), int(self.columns["right"].sum())
+        robust = len(self.survivors)
+        low, high = stats.wilson(robust, n)[:2]
+        return {
+            "protocol": self.protocol,
+            "threat": self.threat,
+            "n": n,
+            "clean": {"correct": right},
+            "robust": {"correct": robust, "low": low, "high": high},
+            "seconds": self.seconds,
+            "forwards": int(self.columns["forwards"].sum()),
+            "backwards": int(self.columns["backwards"].sum()),
+            "attacks": [asdict(part) for part in self.attacks],
+            "checks": [asdict(check) for check in self.checks],
+            "audit": asdict(self.audit) if self.audit else None,
+            "escalated": self.escalated,
+            **self._distances(),
+            "near": int((self.columns["near"] & self.columns["attacked"]).sum()),
+            "survivors": self.survivors,
+            "folder": str(self.folder) if self.folder else None,
+        }
+
+    def _distances(self) -> dict[str, Any]:
+        """Of a run without a budget: the median distance, and how many images stand at each of a row of budgets."""
+        norm, _, eps = self.threat.partition(" ")
+        if eps != "unbounded":
+            return {}
+        success, right = self.columns["success"], self.columns["right"]
+        needed = np.where(success, self.columns[f"size_{norm}"], np.where(right, np.inf, 0.0)).astype(float)
+        low, high = stats.median_interval(needed) or (None, None)
+        median = float(np.median(needed))
+        grid = np.unique(np.quantile(needed[np.isfinite(needed)], np.linspace(0.0, 1.0, 21)))
+        rows = [(float(eps), int((needed > eps).sum())) for eps in grid]
+        curve = [
+            dict(zip(("eps", "robust", "low", "high"), (eps, k, *stats.wilson(k, len(needed))[:2]), strict=True))
+            for eps, k in rows
+        ]
+        queries = np.where(success, self.columns["query"], np.inf)[self.columns["attacked"]]
+        half = float(np.median(queries)) if len(queries) else None
+        return {
+            "distance": {"median": _finite(median), "low": _finite(low), "high": _finite(high)},
+            "queries_for_half": _finite(half),
+            "survives_8bit": int(self.columns["survives_8bit"].sum()),
+            "curve": curve,
+        }
+
+
+def _finite(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else float(value)

@@ -1,0 +1,227 @@
+"""How many images a model still gets right under attack, and why that number may be believed.
+
+A cascade gives the verdicts; checks look for what makes a verdict worthless; an audit hands a sample of the survivors
+to the full reference ensemble. When a check smells masking, or the audit breaks one image, the reference ensemble is
+run on everything that still stands.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from bantamweight import stats
+from bantamweight.attacks._cascade import Cascade, cascade
+from bantamweight.attacks._transferred import transferred
+from bantamweight.attacks.checks import Check, examine
+from bantamweight.errors import InputError
+from bantamweight.machine import describe
+from bantamweight.oracle import Oracle, oracle
+from bantamweight.parts import configure
+from bantamweight.recipes._answer import Audit, Robustness
+from bantamweight.recipes._campaign import PROBE, SHARD, Campaign, Question, claim
+from bantamweight.recipes.attack import threat
+from bantamweight.threats import Threat
+from bantamweight.types import Images, Labels
+from bantamweight.variants import Variant, build
+
+__all__ = ["Audit", "Robustness", "robustness"]
+
+Level = Literal["probe", "full", "none"]
+Targets = Labels | int | Literal["least-likely", "all"] | None
+Heard = Callable[[str, int, int], None]
+
+
+def robustness(
+    model: Variant | nn.Module | Oracle,
+    images: Images | Tensor,
+    labels: Labels,
+    against: str | Threat,
+    *,
+    protocol: str | Mapping[str, Any] | Cascade = "fast",
+    attack: str | Mapping[str, Any] | None = None,
+    targets: Targets = None,
+    audit: int = 0,
+    checks: Level = "probe",
+    starts: Tensor | None = None,
+    precision: Literal["fp32", "bf16"] | None = None,
+    seed: int = 0,
+    batch: int = 256,
+    out: Path | None = None,
+    classes: int | None = None,
+    trust: bool = False,
+    heard: Heard | None = None,
+) -> Robustness:
+    """Attack `model` on `images` (floats in [0, 1], or bytes) under a threat such as `linf 8/255`.
+
+    `protocol` names a cascade (`fast`, `autoattack`), `attack` a single attack instead. `targets` makes it targeted:
+    a class, one per image, each image's least likely
+    one, or all classes in turn (an image stands that reached none). `audit` survivors are given to the reference
+    ensemble.
+    `starts` are adversarial images of another variant, tried first and counted apart. `precision` is that of the
+    gradients (bf16 where the processor has it, when None); verdicts are float32. With `out` everything goes to that
+    folder as it comes, and a run that was killed goes on from there. `classes` is how many the data has, where that is
+    known; `trust` lets a Variant's own code run. Raises InputError when any of this does not fit.
+    """
+    began = time.perf_counter()
+    if batch < 1 or audit < 0:
+        raise InputError(f"expected a batch of at least 1 row and an audit of 0 or more, got {batch} and {audit}")
+    budget = threat(against)
+    if audit and math.isinf(budget.eps):
+        raise InputError("an audit needs an eps: it asks whether others stay within it; leave out --audit")
+    asked = _oracle(model, precision, trust)
+    plan, spec = _plan(protocol, attack, budget, starts is not None)
+    with _answerable(model):
+        question = _question(asked, images, labels, budget, targets, starts, seed, batch)
+    _check_classes(question, classes)
+    if out is not None:
+        claim(out, question, {**spec, "audit": audit, "checks": checks})
+    campaign = Campaign(question, None if out is None else out / "stages", heard)
+    if targets == "all":
+        for target in range(question.clean.shape[1]):
+            campaign.question = replace(question, targets=torch.full_like(labels, target))
+            campaign.stage(f"to {target}", plan, torch.arange(len(images)))
+        campaign.question = question
+    else:
+        campaign.stage("main", plan, torch.arange(len(images)))
+    found = () if checks == "none" else _checks(campaign, checks)
+    # The reference ensemble asks whether a budget is enough: without a budget it has nothing to say.
+    smells = [check.name for check in found if check.state == "fail" and not math.isinf(budget.eps)]
+    escalated = f"checks failed: {', '.join(smells)}" if smells and plan.name != "autoattack" else ""
+    audited = None
+    if audit and not escalated:
+        audited = _audit(campaign, audit)
+        escalated = f"the audit broke {audited.broken} of {audited.n}" if audited.broken else ""
+    if escalated:
+        campaign.stage("escalated", _reference(budget), campaign.standing())
+    kept = campaign.images() if out is None else None
+    answer = Robustness(
+        protocol=plan.name,
+        threat=str(budget),
+        columns=campaign.columns,
+        attacks=tuple(campaign.parts),
+        checks=found,
+        audit=audited,
+        escalated=escalated,
+        seconds=time.perf_counter() - began,
+        images=kept,
+        folder=out,
+    )
+    if out is not None:
+        campaign.write(out, answer.summary())
+    return answer
+
+
+@contextmanager
+def _answerable(model: Variant | nn.Module | Oracle) -> Iterator[None]:
+    """A module that is the user's own may raise anything when it is asked."""
+    try:
+        yield
+    except Exception as error:
+        if not isinstance(model, Variant) or ":" not in model.factory or isinstance(error, InputError):
+            raise
+        said = f"{type(error).__name__}: {error}"
+        raise InputError(f"{model.factory!r} raised {said} on images of {model.input_shape}; mend it") from error
+
+
+def _check_classes(question: Question, classes: int | None) -> None:
+    told, most = question.clean.shape[1], int(question.labels.max()) + 1
+    if (classes is not None and classes != told) or most > told:
+        raise InputError(
+            f"the model tells {told} classes apart and the data has {classes or most}; use a model made for this data"
+        )
+
+
+def _oracle(model: Variant | nn.Module | Oracle, precision: Literal["fp32", "bf16"] | None, trust: bool) -> Oracle:
+    if isinstance(model, Oracle):
+        return model
+    if precision is None:
+        precision = "bf16" if "BF16" in str(describe()) else "fp32"
+    return oracle(build(model, trust=trust) if isinstance(model, Variant) else model, precision=precision)
+
+
+def _plan(
+    protocol: str | Mapping[str, Any] | Cascade, attack: str | Mapping[str, Any] | None, budget: Threat, warm: bool
+) -> tuple[Cascade, dict[str, Any]]:
+    """The cascade, and its settings as plain JSON."""
+    if attack is not None:
+        method = configure("attacks", attack)
+        made = method.make(budget)
+        if math.isinf(budget.eps):
+            plan, spec = cascade(made.name, made, until="converged"), method.spec
+        else:
+            plan, spec = cascade(made.name, made), method.spec
+    elif isinstance(protocol, Cascade):
+        plan, spec = protocol, {"use": protocol.name, "parts": [part.name for part in protocol.parts]}
+    else:
+        if math.isinf(budget.eps):
+            raise InputError(f"protocol {protocol!r} needs an eps; only a minimum-norm attack (ddn, fmn) goes without")
+        chosen = configure("protocols", protocol)
+        plan, spec = chosen.make(budget), chosen.spec
+    if warm:
+        plan = replace(plan, parts=(transferred(budget), *plan.parts))
+    return plan, spec
+
+
+def _question(
+    asked: Oracle,
+    images: Tensor,
+    labels: Labels,
+    budget: Threat,
+    targets: Targets,
+    starts: Tensor | None,
+    seed: int,
+    batch: int,
+) -> Question:
+    if images.ndim != 4 or len(images) == 0 or len(labels) != len(images):
+        raise InputError(f"expected images (n, c, h, w) with a label each, got {tuple(images.shape)}, {len(labels)}")
+    blank = Question(asked, images, labels, budget, torch.empty(0), starts=starts, seed=seed, batch=batch)
+    clean = torch.cat([asked.judge(blank.floats(rows)) for rows in torch.arange(len(images)).split(SHARD)])
+    if targets == "all":
+        targets = None
+    elif targets == "least-likely":
+        targets = clean.argmin(dim=1)
+    elif isinstance(targets, int):
+        targets = torch.full_like(labels, targets)
+    return replace(blank, clean=clean, targets=targets)
+
+
+def _checks(campaign: Campaign, level: Literal["probe", "full"]) -> tuple[Check, ...]:
+    """The checks on a probe of the images that were attacked."""
+    question = campaign.question
+    rows = campaign.sample(PROBE, "probe", campaign.columns["attacked"])
+    return tuple(
+        examine(
+            question.oracle,
+            question.floats(rows),
+            question.labels[rows],
+            question.threat,
+            campaign.verdicts(rows),
+            level=level,
+            seed=question.seed,
+        )
+    )
+
+
+def _reference(budget: Threat) -> Cascade:
+    plan: Cascade = configure("protocols", "autoattack").make(budget)
+    return plan
+
+
+def _audit(campaign: Campaign, size: int) -> Audit:
+    """Give a random sample of survivors to the reference ensemble."""
+    standing = campaign.columns["attacked"] & ~campaign.columns["success"]
+    rows = campaign.sample(size, "audit", standing)
+    campaign.stage("audit", _reference(campaign.question.threat), rows)
+    broken = int(campaign.columns["success"][rows.numpy()].sum())
+    # Twice the tail: the bound is one-sided.
+    bound = stats.clopper_pearson(broken, len(rows), confidence=0.9)[1] if len(rows) else 0.0
+    return Audit(len(rows), broken, bound)
