@@ -8,7 +8,8 @@ from bantamweight.lazy import lazy
 
 if TYPE_CHECKING:
     from bantamweight.reports._core import report
+    from bantamweight.reports._rating import Item, rating_page
 
-__all__ = ["report"]
+__all__ = ["Item", "rating_page", "report"]
 
-__getattr__, __dir__ = lazy(__name__, {"report": "_core"})
+__getattr__, __dir__ = lazy(__name__, {"Item": "_rating", "rating_page": "_rating", "report": "_core"})

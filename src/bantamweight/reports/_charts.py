@@ -7,7 +7,7 @@ from typing import Any
 
 import altair as alt
 
-__all__ = ["dots", "heat", "lines"]
+__all__ = ["dots", "heat", "lines", "stack"]
 
 Row = Mapping[str, Any]
 
@@ -24,10 +24,13 @@ def lines(
     percent_x: bool = False,
     percent_y: bool = False,
     from_zero: bool = False,
+    band: bool = False,
+    level: float | None = None,
 ) -> dict[str, Any]:
     """Lines with points and, where rows have `low` and `high`, intervals. Rows are mappings with those columns.
 
-    Colour, dash and shape all tell the lines apart, so no reader needs the colours.
+    Colour, dash and shape all tell the lines apart, so no reader needs the colours. With `band` intervals are areas
+    instead of bars; `level` draws a line across.
     """
     rows = _plain(rows)
     order = list(dict.fromkeys(row[colour] for row in rows))
@@ -43,10 +46,56 @@ def lines(
     line_marks = {"strokeDash": alt.StrokeDash("dash:N", title=None, sort=dashes, legend=stroke)} if dash else {}
     point_marks = {"shape": alt.Shape("dash:N", title=None, sort=dashes, legend=None)} if dash else {}
     layers: list[Any] = [base.mark_line(strokeWidth=2).encode(y=up, **line_marks)]
-    if any(row.get("low") is not None for row in rows):
+    held = any(row.get("low") is not None for row in rows)
+    if held and band:
+        each = {"detail": "dash:N"} if dash else {}
+        layers.insert(0, base.mark_area(opacity=0.13).encode(y=alt.Y("low:Q", title=y), y2="high:Q", **each))
+    elif held:
         layers.append(base.mark_rule(strokeWidth=1.5, opacity=0.65).encode(y=alt.Y("low:Q", title=y), y2="high:Q"))
-    layers.append(base.mark_point(size=46, filled=True, opacity=1).encode(y=up, tooltip=tips, **point_marks))
+    if level is not None:
+        layers.insert(0, _across(level))
+    layers.append(
+        base.mark_point(size=20 if band else 46, filled=True, opacity=1).encode(y=up, tooltip=tips, **point_marks)
+    )
     return _spec(alt.layer(*layers))
+
+
+def _across(level: float) -> Any:
+    return alt.Chart(alt.Data(values=[{"y": level}])).mark_rule(strokeDash=[4, 4], opacity=0.7).encode(y="y:Q")
+
+
+def stack(
+    rows: Sequence[Row],
+    *,
+    x: str,
+    y: str,
+    colour: str,
+    parts: Sequence[str],
+    quiet: Mapping[str, str],
+    percent_x: bool = False,
+) -> dict[str, Any]:
+    """One bar per name, made of `parts` laid end to end in this order, then those of `quiet`, which are no one's
+    doing and have the colour of the theme that is given there."""
+    rows = _plain(rows)
+    loud = [_printable(part) for part in parts]
+    shown = [*loud, *(part for part in quiet if any(row["part"] == part for row in rows))]
+    hues = {**quiet, **{part: f"@c{at % 8 + 1}" for at, part in enumerate(loud)}}
+    values = [{key: row[key] for key in ("name", "part", "value")} | {"at": shown.index(row["part"])} for row in rows]
+    scale = alt.Scale(domain=shown, range=[hues[part] for part in shown])
+    form = ".1%" if percent_x else ",.0f"
+    base = alt.Chart(alt.Data(values=values)).encode(
+        x=alt.X("value:Q", title=x, axis=_axis(percent_x), stack="zero", scale=alt.Scale(nice=False)),
+        y=alt.Y("name:N", title=None, sort=list(dict.fromkeys(row["name"] for row in rows))),
+        color=alt.Color("part:N", title=None, sort=shown, scale=scale, legend=alt.Legend(symbolType="square")),
+        order=alt.Order("at:Q"),
+        tooltip=[
+            alt.Tooltip("name:N", title=y),
+            alt.Tooltip("part:N", title=colour),
+            alt.Tooltip("value:Q", title=x, format=form),
+        ],
+    )
+    count = len({row["name"] for row in rows})
+    return _spec(alt.layer(base.mark_bar(height={"band": 0.75})), height=max(80, 26 * count + 30))
 
 
 def dots(
@@ -97,11 +146,14 @@ def dots(
     return _spec(alt.layer(*layers), height=max(90, len(order) * max(24, 13 * len(hues)) + 30))
 
 
-def heat(rows: Sequence[Row], *, x: str, y: str, value: str) -> dict[str, Any]:
-    """Shares in [0, 1] as a grid, darker for more, the number in each cell."""
+def heat(
+    rows: Sequence[Row], *, x: str, y: str, value: str, across: Sequence[str], down: Sequence[str]
+) -> dict[str, Any]:
+    """Shares in [0, 1] as a grid, darker for more, the number in each cell and under it the row's `interval`; columns
+    and rows in the order of `across` and `down`."""
     rows = _plain(rows)
-    across, down = (list(dict.fromkeys(row[key] for row in rows)) for key in ("x", "y"))
-    values = [{key: row.get(key) for key in ("x", "y", "value", "said", "n")} for row in rows]
+    across, down = ([_printable(name) for name in names] for names in (across, down))
+    values = [{key: row.get(key) for key in ("x", "y", "value", "said", "interval")} for row in rows]
     tips = [
         alt.Tooltip("y:N", title=y),
         alt.Tooltip("x:N", title=x),
@@ -115,26 +167,22 @@ def heat(rows: Sequence[Row], *, x: str, y: str, value: str) -> dict[str, Any]:
         color=alt.Color("value:Q", title=value, scale=alt.Scale(domain=[0, 1]), legend=alt.Legend(format=".0%")),
         tooltip=tips,
     )
-    text = base.mark_text(fontSize=11, style="cell").encode(
-        text=alt.Text("value:Q", format=".0%"),
-        opacity=alt.value(1),
-        color=alt.condition("datum.value > 0.55", alt.value("@on-strong"), alt.value("@on-weak")),
+    ink = alt.condition("datum.value > 0.55", alt.value("@on-strong"), alt.value("@on-weak"))
+    text = base.mark_text(fontSize=11, style="cell", dy=-6).encode(
+        text=alt.Text("value:Q", format=".0%"), opacity=alt.value(1), color=ink
     )
-    return _spec(alt.layer(fill, text), height=60 + 30 * len(down))
+    below = base.mark_text(fontSize=9, dy=7).encode(text="interval:N", opacity=alt.value(0.85), color=ink)
+    return _spec(alt.layer(fill, text, below), height=60 + 38 * len(down))
 
 
 def _plain(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """Rows whose texts hold no line breaks or control characters: Vega puts names into expressions of its own, and
     its reader of expressions refuses those."""
-    return [
-        {
-            key: "".join(letter if letter.isprintable() else " " for letter in value)
-            if isinstance(value, str)
-            else value
-            for key, value in row.items()
-        }
-        for row in rows
-    ]
+    return [{key: _printable(value) if isinstance(value, str) else value for key, value in row.items()} for row in rows]
+
+
+def _printable(name: str) -> str:
+    return "".join(letter if letter.isprintable() else " " for letter in name)
 
 
 def _axis(percent: bool) -> Any:

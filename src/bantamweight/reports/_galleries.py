@@ -9,9 +9,23 @@ from typing import Any
 
 from bantamweight.reports._run import Context
 
-__all__ = ["Gallery", "galleries", "named"]
+__all__ = ["FAILS", "Gallery", "failing", "galleries", "named"]
 
-METHODS = {"gradient": "Saliency", "grad_cam": "Grad-CAM"}
+METHODS = {
+    "gradient": "Saliency",
+    "cam": "CAM",
+    "grad_cam": "Grad-CAM",
+    "grad_cam_plus_plus": "Grad-CAM++",
+    "layer_cam": "LayerCAM",
+    "hires_cam": "HiResCAM",
+    "xgrad_cam": "XGrad-CAM",
+    "score_cam": "Score-CAM",
+    "smooth_grad": "SmoothGrad",
+    "lime": "LIME",
+    "rise": "RISE",
+}
+FAILS = "fails the parameter check"
+"""The mark of a method whose maps hardly change when the model's parameters are re-initialised."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +56,11 @@ class Gallery:
 def named(explainer: str) -> str:
     """An explainer as people call it: `Grad-CAM` for grad_cam, `Saliency` for the plain gradient."""
     return METHODS.get(explainer, explainer.replace("_", " "))
+
+
+def failing(context: Context) -> set[tuple[str, str]]:
+    """Variants and methods that fail the check of the parameters: wherever such maps appear they are marked."""
+    return {(fact.variant, fact.item) for fact in context.find("mprt_failed") if fact.value}
 
 
 def galleries(context: Context) -> list[Gallery]:

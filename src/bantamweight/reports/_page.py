@@ -17,7 +17,7 @@ from markupsafe import Markup
 from bantamweight.reports import _blocks, _words
 from bantamweight.reports._blocks import Block, Chart, Fragment, Group, Panel
 
-__all__ = ["page"]
+__all__ = ["page", "policy_of", "text_of"]
 
 
 def page(title: str, panels: Sequence[tuple[str, Panel]], facts: Mapping[str, Any], **values: Any) -> str:
@@ -25,7 +25,7 @@ def page(title: str, panels: Sequence[tuple[str, Panel]], facts: Mapping[str, An
     fact table as plain JSON. Scripts are inlined once, and only those run: the policy names their hashes."""
     charts = [chart for _, panel in panels for chart in _charts(panel.blocks)]
     numbers = {id(chart): index for index, chart in enumerate(charts)}
-    scripts = [_bundle(), _text("page.js")] if charts else [_text("page.js")]
+    scripts = [_bundle(), text_of("page.js")] if charts else [text_of("page.js")]
     environment = _environment()
     environment.globals["chart_number"] = lambda chart: numbers[id(chart)]
     environment.globals["render"] = _render(environment)
@@ -34,9 +34,9 @@ def page(title: str, panels: Sequence[tuple[str, Panel]], facts: Mapping[str, An
         panels=panels,
         facts=facts,
         specs=[{"title": chart.title, "spec": chart.spec} for chart in charts],
-        style=Markup(_text("style.css")),
+        style=Markup(text_of("style.css")),
         scripts=[Markup(script) for script in scripts],
-        policy=_policy(scripts),
+        policy=policy_of(scripts),
         **values,
     )
 
@@ -95,7 +95,7 @@ def _breakable(text: str) -> Markup:
     return Markup("/<wbr>").join(text.split("/"))
 
 
-def _policy(scripts: Sequence[str]) -> str:
+def policy_of(scripts: Sequence[str]) -> str:
     """No network, no plug-ins, no frames; pictures from the page itself; exactly these scripts."""
     hashes = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
     allowed = " ".join(f"'sha256-{one}'" for one in hashes)
@@ -103,7 +103,8 @@ def _policy(scripts: Sequence[str]) -> str:
     return "; ".join((*rules, "base-uri 'none'", "form-action 'none'"))
 
 
-def _text(name: str) -> str:
+def text_of(name: str) -> str:
+    """A template's file as it is."""
     return files("bantamweight.reports").joinpath("templates", name).read_text(encoding="utf-8").replace("\r", "")
 
 

@@ -33,14 +33,15 @@ class Variety:
     @property
     def dense(self) -> bool:
         """Whether it is a net as trained."""
-        return self.sparsity is None
+        return self.sparsity is None and not self.criterion
 
     @property
     def form(self) -> str:
         """How it was made from its dense net: `as trained`, `magnitude 50%`, `magnitude 50%, fine-tuned`."""
-        if self.sparsity is None:
+        if self.dense:
             return "as trained"
-        return f"{self.criterion or 'cut'} {100 * self.sparsity:g}%" + (", fine-tuned" if self.tuned else "")
+        share = "" if self.sparsity is None else f" {100 * self.sparsity:g}%"
+        return f"{self.criterion or 'cut'}{share}" + (", fine-tuned" if self.tuned else "")
 
 
 @dataclass(frozen=True)

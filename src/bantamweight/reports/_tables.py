@@ -28,7 +28,7 @@ def measured(*groups: Iterable[Fact]) -> str:
         return ""
     threads = sorted({fact.threads for fact in facts if fact.threads})
     machines = sorted({fact.machine for fact in facts if fact.machine})
-    protocols = sorted({fact.protocol for fact in facts if fact.protocol})
+    protocols = sorted({fact.protocol for fact in facts if fact.protocol and not fact.attack})
     said = ["Measured"]
     if machines:
         said.append(f" on {'; '.join(machines)}")

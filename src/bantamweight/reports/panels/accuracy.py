@@ -41,7 +41,7 @@ def accuracy(context: Context) -> Panel | None:
 
 def _chart(context: Context, facts: list[Fact]) -> Chart:
     caption = f"Accuracy on {context.split} images"
-    cut = [fact for fact in facts if not context.variety(fact.variant).dense]
+    cut = [fact for fact in facts if context.variety(fact.variant).sparsity is not None]
     table = pivot(
         context,
         caption,
@@ -59,6 +59,8 @@ def _chart(context: Context, facts: list[Fact]) -> Chart:
     rows = []
     for fact in facts:
         one = context.variety(fact.variant)
+        if one.sparsity is None and not one.dense:  # a budget in bytes or milliseconds has no place on this axis
+            continue
         if not one.dense:
             state = "fine-tuned" if one.tuned else "as cut"
             rows.append(_row(fact, one.sparsity) | {"net": _net(context, fact.variant), "state": state})
@@ -67,14 +69,12 @@ def _chart(context: Context, facts: list[Fact]) -> Chart:
         states = dict.fromkeys(
             (_net(context, other.name), "fine-tuned" if other.tuned else "as cut")
             for other in context.varieties
-            if other.family == one.family and not other.dense
+            if other.family == one.family and other.sparsity is not None
         )
         starts = list(states) or [(one.name, "as cut")]
         rows += [_row(fact, 0.0) | {"net": net, "state": state} for net, state in starts]
     rows.sort(key=lambda row: (row["net"], row["state"], row["x"]))
-    spec = lines(
-        rows, x="share of zeros asked for", y="accuracy", colour="net", dash="state", percent_x=True, percent_y=True
-    )
+    spec = lines(rows, x="share asked to go", y="accuracy", colour="net", dash="state", percent_x=True, percent_y=True)
     return Chart("Accuracy against sparsity", spec, table)
 
 

@@ -34,8 +34,8 @@ def attacks(context: Context) -> Panel | None:
     blocks += [_single(context, threat) for threat in single]
     half = pivot(
         context,
-        "The budget at which half of all images are wrong (bisection per image; a wrong one needs 0)",
-        {"variant": "variant", "attack": "attack", "threat": "up to"},
+        "The budget at which half of all images are wrong (of each image its own; a wrong one needs 0)",
+        {"variant": "variant", "attack": "attack", "threat": "norm"},
         {"eps_for_half": "median eps"},
         where=untargeted,
     )

@@ -8,12 +8,15 @@ from typing import Any
 from bantamweight.facts import Fact
 from bantamweight.reports._blocks import Block, Chart, Fragment, Panel, Prose, Table
 from bantamweight.reports._charts import dots
-from bantamweight.reports._galleries import Gallery, galleries, named
+from bantamweight.reports._galleries import FAILS, Gallery, failing, galleries, named
 from bantamweight.reports._pictures import Album, album
 from bantamweight.reports._run import Context
 from bantamweight.reports._tables import pivot
 
 __all__ = ["explanations"]
+
+FEW = 4
+"""Images in the table of all methods; it has a row for each form of the net, clean and attacked."""
 
 
 def explanations(context: Context, *, most_images: int = 420, most_bytes: int = 1_200_000) -> Panel | None:
@@ -69,18 +72,66 @@ def _grid(context: Context, family: str, found: Sequence[Gallery], most: int) ->
     chosen = sorted(chosen[:count], key=lambda item: not item.get("right"))
     if not methods or not chosen:
         return None
+    failed = failing(context)
     tables: list[dict[str, Any]] = [
         {
             "name": named(method),
-            "heads": [context.variety(one.variant).form for one in found],
+            "about": "original, then the map of each form",
+            "heads": [
+                context.variety(one.variant).form + (f" ({FAILS})" if (one.variant, method) in failed else "")
+                for one in found
+            ],
             "rows": [_row(item, method, found) for item in chosen],
         }
         for method in methods
     ]
+    if len(methods) > 1:
+        tables.insert(0, _together(context, methods, found, chosen[:FEW]))
     paths = [
         path for table in tables for row in table["rows"] for path in (row["image"], *(c["path"] for c in row["cells"]))
     ]
     return {"family": family, "tables": tables, "paths": [path for path in paths if path is not None]}
+
+
+def _together(
+    context: Context, methods: Sequence[str], found: Sequence[Gallery], chosen: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Rows are a few images, each as every form of the net sees it, clean and attacked; columns are methods."""
+    failed = {method for variant, method in failing(context) if variant in {one.variant for one in found}}
+    rows = []
+    for item in chosen:
+        for one in found:
+            same = next((other for other in one.items if other.get("index") == item.get("index")), None)
+            if same is None:
+                continue
+            form = context.variety(one.variant).form
+            rows.append(_state(one, same, methods, "original", "clean", form))
+            if same.get("adversarial") and same.get("attacked", True):
+                rows.append(_state(one, same, methods, "adversarial", "adversarial", f"{form}, attacked"))
+    return {
+        "name": "Methods side by side",
+        "about": "the image as it was shown to each form, then the map of each method",
+        "heads": [named(method) + (f" ({FAILS})" if method in failed else "") for method in methods],
+        "rows": rows,
+    }
+
+
+def _state(
+    one: Gallery, item: Mapping[str, Any], methods: Sequence[str], shown: str, state: str, said: str
+) -> dict[str, Any]:
+    paths, answer = one.paths(item), item[state]
+    right = str(answer["predicted"]) == str(item["label"])
+    cells = [
+        {"path": paths.get(f"{method} {state}"), "said": str(answer["predicted"]), "right": right} for method in methods
+    ]
+    label = f"{item['label']}: {said}"
+    return {
+        "name": str(item.get("name", "")),
+        "label": label,
+        "right": right,
+        "image": paths.get(shown),
+        "cells": cells,
+    }
 
 
 def _row(item: Mapping[str, Any], method: str, found: Sequence[Gallery]) -> dict[str, Any]:

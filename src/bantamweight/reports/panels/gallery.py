@@ -7,7 +7,7 @@ from typing import Any
 
 from bantamweight.reports import _words
 from bantamweight.reports._blocks import Block, Fragment, Panel, Prose
-from bantamweight.reports._galleries import Gallery, galleries, named
+from bantamweight.reports._galleries import FAILS, Gallery, failing, galleries, named
 from bantamweight.reports._pictures import Album, album
 from bantamweight.reports._run import Context
 
@@ -29,10 +29,11 @@ def gallery(context: Context, *, most_images: int = 420, most_bytes: int = 2_200
     count = max(2, most_images // (per_item * len(found)))
     paths = [path for one in found for item in one.items[:count] for path in one.paths(item).values()]
     pictures = album(paths, most=most_bytes)
+    failed = failing(context)
     values = [
         {
             "title": one.title,
-            "items": [_example(one, item, pictures) for item in one.items[:count]],
+            "items": [_example(one, item, pictures, failed) for item in one.items[:count]],
             "undefined": one.undefined,
         }
         for one in found
@@ -49,7 +50,7 @@ def gallery(context: Context, *, most_images: int = 420, most_bytes: int = 2_200
     return Panel("Before and after an attack", 130, blocks, lead)
 
 
-def _example(one: Gallery, item: Mapping[str, Any], pictures: Album) -> dict[str, Any]:
+def _example(one: Gallery, item: Mapping[str, Any], pictures: Album, failed: set[tuple[str, str]]) -> dict[str, Any]:
     files = {key: pictures.get(path) for key, path in one.paths(item).items()}
     # An image that was wrong before was not attacked: there is no after to show.
     attacked = bool(item.get("attacked", True))
@@ -67,15 +68,19 @@ def _example(one: Gallery, item: Mapping[str, Any], pictures: Album) -> dict[str
         "norms": [(name, _words.number(norms[key])) for key, name in NORMS.items() if key in norms],
         "gain": _words.number(item.get("gain")),
         "strip": {key: files.get(key, "") for key in ("original", "perturbation", "adversarial")},
-        "maps": [_pair(name, files, item) for name in one.explainers if files.get(f"{name} clean")],
+        "maps": [
+            _pair(name, files, item, (one.variant, name) in failed)
+            for name in one.explainers
+            if files.get(f"{name} clean")
+        ],
         "logits": _logits(one.classes, clean, after),
     }
 
 
-def _pair(name: str, files: Mapping[str, str], item: Mapping[str, Any]) -> dict[str, Any]:
+def _pair(name: str, files: Mapping[str, str], item: Mapping[str, Any], failed: bool) -> dict[str, Any]:
     flat = item.get("flat") or []
     return {
-        "name": named(name),
+        "name": named(name) + (f" ({FAILS})" if failed else ""),
         "before": files.get(f"{name} clean", ""),
         "after": files.get(f"{name} adversarial", ""),
         "flat": [state for state in ("clean", "adversarial") if f"{name} {state}" in flat],

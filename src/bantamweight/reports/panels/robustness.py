@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bantamweight.facts import Fact
 from bantamweight.reports._blocks import Block, Panel
 from bantamweight.reports._run import Context
 from bantamweight.reports._tables import measured, paired, pivot, untargeted
@@ -23,7 +24,7 @@ def robustness(context: Context) -> Panel | None:
             "fooled_overall": "wrong, of all",
             "survives_8bit": "successes that survive 8-bit rounding",
         },
-        where=untargeted,
+        where=_bounded,
     )
     if rates is None:
         return None
@@ -39,7 +40,7 @@ def robustness(context: Context) -> Panel | None:
             "backwards": "backwards per image",
             "attack_seconds": "seconds (measured)",
         },
-        where=untargeted,
+        where=_bounded,
         note=measured(context.find("attack_seconds")),
         folded=True,
     )
@@ -65,3 +66,8 @@ def robustness(context: Context) -> Panel | None:
         "stored image, and sizes are taken from it."
     )
     return Panel("Accuracy under attack", 90, blocks, lead)
+
+
+def _bounded(fact: Fact) -> bool:
+    """Whether a fact is of an untargeted attack within a budget; smallest perturbations have a panel of their own."""
+    return untargeted(fact) and not fact.threat.endswith(" unbounded")

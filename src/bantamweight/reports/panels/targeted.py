@@ -9,6 +9,8 @@ from bantamweight.reports._tables import pivot, untargeted
 
 __all__ = ["targeted"]
 
+WORDED = {"all": "any class, each tried in turn", "least-likely": "the class that seemed least likely"}
+
 
 def targeted(context: Context) -> Panel | None:
     """Per target and threat: how often the target was reached, and how sure the net then is; None without any."""
@@ -39,13 +41,13 @@ def targeted(context: Context) -> Panel | None:
         keys = {"variant": "variant", "attack": "attack", "threat": "threat", "seed": "seed"}
         table = pivot(
             context,
-            f"Towards {target}",
+            f"Towards {WORDED.get(target, target)}",
             keys,
             columns,
             only={"target": target, "source": ""},
         )
         if table:
             spec = dots(rows, x="answered the target", y="variant", colour="cell", percent_x=True)
-            blocks.append(Chart(f"Images moved to {target}", spec, table))
+            blocks.append(Chart(f"Images moved to {WORDED.get(target, target)}", spec, table))
     lead = "Over the images that were right before and are not of the target class."
     return Panel("Targeted attacks", 100, blocks, lead)
