@@ -21,13 +21,24 @@ _HOMES = {
     "save": "variants",
     "load_variant": "variants:load",
     "profile": "models._profile",
+    "bench": "recipes.bench",
     "evaluate": "recipes.evaluate",
+    "export": "recipes.export",
     "fresh": "training",
     "train": "training",
+    "compress": "recipes.compress",
     "prune": "recipes.prune",
     "attack": "recipes.attack",
+    "robustness": "recipes.robustness",
+    "attack_shipped": "recipes.shipped",
+    "shipped_oracle": "recipes.shipped",
+    "load_coded": "compression",
+    "rounded": "compression",
+    "save_coded": "compression",
     "linf": "threats",
     "l2": "threats",
+    "l1": "threats",
+    "l0": "threats",
     "explain": "explainers",
     "run": "studies",
     "Store": "studies",
@@ -37,6 +48,7 @@ _HOMES = {
 }
 
 if TYPE_CHECKING:
+    from bantamweight.compression import load_coded, rounded, save_coded
     from bantamweight.data import load as load_data
     from bantamweight.errors import InputError
     from bantamweight.explainers import explain
@@ -46,11 +58,19 @@ if TYPE_CHECKING:
     from bantamweight.loading import load_model
     from bantamweight.models._profile import profile
     from bantamweight.recipes.attack import attack
+    from bantamweight.recipes.bench import bench
+    from bantamweight.recipes.compress import compress
     from bantamweight.recipes.evaluate import evaluate
+    from bantamweight.recipes.export import export
     from bantamweight.recipes.prune import prune
+    from bantamweight.recipes.robustness import robustness
+    from bantamweight.recipes.shipped import attack_shipped, shipped_oracle
     from bantamweight.reports import report
     from bantamweight.studies import Store, clean, run
-    from bantamweight.threats import l2, linf
+    from bantamweight.threats.l0 import l0
+    from bantamweight.threats.l1 import l1
+    from bantamweight.threats.l2 import l2
+    from bantamweight.threats.linf import linf
     from bantamweight.training import fresh, train
     from bantamweight.variants import build, save
     from bantamweight.variants import load as load_variant
@@ -61,14 +81,21 @@ __all__ = [
     "Store",
     "__version__",
     "attack",
+    "attack_shipped",
+    "bench",
     "build",
     "clean",
+    "compress",
     "evaluate",
     "explain",
+    "export",
     "fresh",
+    "l0",
+    "l1",
     "l2",
     "linf",
     "list_parts",
+    "load_coded",
     "load_data",
     "load_facts",
     "load_model",
@@ -76,8 +103,12 @@ __all__ = [
     "profile",
     "prune",
     "report",
+    "robustness",
     "run",
+    "rounded",
     "save",
+    "save_coded",
+    "shipped_oracle",
     "train",
 ]
 

@@ -10,8 +10,11 @@ __all__ = ["KINDS", "described"]
 KINDS = {
     "models": "models",
     "attacks": "attacks",
+    "protocols": "protocols",
+    "checks": "checks",
     "compressions": "compression",
     "explainers": "explainers",
+    "metrics": "metrics",
     "runtimes": "runtimes",
     "data": "data",
 }
@@ -22,8 +25,8 @@ def described(what: str) -> list[tuple[str, str]]:
 
     Raises InputError for a kind that there is none of.
 
-    >>> [name for name, _ in described("explainers")]
-    ['grad_cam', 'gradient']
+    >>> [name for name, _ in described("protocols")]
+    ['autoattack', 'fast']
     """
     if what == "studies":
         return _studies()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-__all__ = ["LIBRARIES", "Machine", "describe", "versions"]
+__all__ = ["LIBRARIES", "Machine", "describe", "integer_units", "versions"]
 
 LIBRARIES = ("torch", "onnxruntime", "onnx", "numpy")
 """The libraries whose version changes what a model costs or answers."""
@@ -22,6 +22,8 @@ _FLAGS = (
     (("avx512_bf16", "AVX-512 BF16"), ("avx512f", "AVX-512"), ("avx2", "AVX2"), ("sve", "SVE"), ("asimd", "NEON")),
     (("avx512_vnni", "VNNI"), ("avx_vnni", "VNNI"), ("i8mm", "I8MM"), ("asimddp", "DOTPROD")),
 )
+
+_INTEGER = ("AMX", "VNNI", "I8MM", "DOTPROD")
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,15 @@ def describe() -> Machine:
         memory_gib=round(_memory_bytes() / 2**30),
         system=platform.system() or "unknown",
     )
+
+
+def integer_units(features: Iterable[str] | None = None) -> tuple[str, ...]:
+    """Those of this machine's features that multiply bytes: without one, int8 seldom pays.
+
+    >>> integer_units(("AVX-512", "VNNI"))
+    ('VNNI',)
+    """
+    return tuple(one for one in (describe().features if features is None else features) if one in _INTEGER)
 
 
 def versions(names: Iterable[str] = LIBRARIES) -> str:

@@ -8,49 +8,65 @@ raises. Every answer says what it cost.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from bantamweight.errors import AccessError, InputError
-from bantamweight.predict import TILE, agreeing, logits_of, pad
+from bantamweight.predict import LARGER, SMALLER, TILE, agreeing, agrees, logits_of, pad, volume
 from bantamweight.types import Bool, Float, Images, Int64, Labels, Logits
 
-__all__ = ["Access", "Answer", "Ledger", "Objective", "Oracle", "Query", "margin", "oracle"]
+__all__ = ["Access", "Answer", "Classes", "Ledger", "Objective", "Oracle", "Query", "margin", "oracle"]
 
 Access = Literal["white", "score", "decision", "transfer"]
 Precision = Literal["fp32", "bf16"]
-Want = Literal["gradient", "scores", "label"]
+Want = Literal["gradient", "jacobian", "scores", "label"]
 
 Objective = Callable[[Logits, Labels, Labels], Float[Tensor, " b"]]
 """What an attack raises, one number per row, from logits, labels and targets (-1: none)."""
 
-_LEVEL: dict[str, int] = {"label": 1, "scores": 2, "gradient": 3}
+Classes = Callable[[Logits, Labels, Labels], Int64[Tensor, "b j"]]
+"""Which classes' gradients a Jacobian has, from logits, labels and targets (-1: none)."""
+
+LIGHT_BYTES = 128 << 20
+"""What a forward of the largest tile may write; the residual nets of the zoo write ten times as much."""
+
+_LEVEL: dict[str, int] = {"label": 1, "scores": 2, "gradient": 3, "jacobian": 3}
 _ALLOWS: dict[str, int] = {"transfer": 0, "decision": 1, "score": 2, "white": 3}
 
 
 @dataclass(frozen=True)
 class Query:
-    """Points to look at and what to see there; `rows` says which rows need the gradient (all, when None)."""
+    """Points to look at and what to see there.
+
+    `rows` says which rows need the gradient of the objective (all, when None); a Jacobian has the gradients of the
+    logits of the `classes` of each row, which may be chosen by a function of the logits at those very points. The
+    answer is the mean over `samples` looks at the points, for models that draw random numbers; each look costs.
+    """
 
     points: Images
     want: Want = "scores"
     objective: Objective | None = None
     rows: Bool[Tensor, " b"] | None = None
+    classes: Int64[Tensor, "b j"] | Classes | None = None
+    samples: int = 1
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the oracle shows: the label always, logits and gradient as far as they were asked for."""
+    """What the oracle shows: the label always, logits and gradients as far as they were asked for."""
 
     label: Labels
     logits: Logits | None
     gradient: Images | None
     forwards: Int64[Tensor, " b"]
     backwards: Int64[Tensor, " b"]
+    jacobian: Float[Tensor, "b j c h w"] | None = None
 
 
 @dataclass
@@ -63,6 +79,27 @@ class Ledger:
     judged: int = 0
     padding: int = 0
     probed: int = 0
+    _pending: list[tuple[Tensor, int]] = field(default_factory=list, repr=False)
+
+    def ask(self, alive: Bool[Tensor, " b"], backwards: int) -> None:
+        """Count one query over a tile; where counting would make the host wait for the device, it is put off."""
+        self._pending.append((alive, backwards))
+        if alive.device.type == "cpu":
+            self.close()
+
+    def add(self, other: Ledger) -> None:
+        """Count what another ledger has counted, too."""
+        for name in ("forwards", "backwards", "judged", "padding", "probed"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+    def close(self) -> None:
+        """Count what was put off."""
+        for alive, backwards in self._pending:
+            asked = int(alive.sum())
+            self.forwards += asked
+            self.backwards += asked * backwards
+            self.padding += len(alive) - asked
+        self._pending.clear()
 
 
 def margin(logits: Logits, labels: Labels, targets: Labels) -> Float[Tensor, " b"]:
@@ -83,8 +120,9 @@ class Oracle:
     """Answers an attack's queries and keeps the ledger.
 
     `slack` is how far above zero a proposer's margin still deserves the judge's look, as a share of the largest
-    logit: the proposer computes in another precision than the judge. `tiles` remembers the batch sizes at which
-    judge and proposer were seen to give the same bits as in a full tile, so that a few rows need not cost one.
+    logit: the proposer computes in another precision than the judge. `tiles` and `agreed` remember the batch sizes at
+    which judge and proposer were seen to give the same bits as in a full tile, so that few rows need not cost one.
+    `scorers` are the proposer's fused forms, which answer where no gradient is asked for; `fuse` says whether to.
     """
 
     judged: nn.Module
@@ -95,6 +133,9 @@ class Oracle:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     ledger: Ledger = field(default_factory=Ledger)
     tiles: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    agreed: dict[tuple[str, int], bool] = field(default_factory=dict, repr=False)
+    fuse: bool = True
+    scorers: dict[str, nn.Module | None] = field(default_factory=dict, repr=False)
 
     @property
     def slack(self) -> float:
@@ -110,11 +151,44 @@ class Oracle:
         self.ledger.judged += len(images)
         return logits_of(self.judged, here, sizes=self.tiles.get("judge", (TILE,))).to(images.device)
 
-    def sizes(self, images: Images) -> tuple[int, ...]:
-        """The batch sizes that queries may have; looked up once, on these images."""
-        if "proposer" not in self.tiles:
-            self.tiles["proposer"] = agreeing(self._steepness, images.to(self.device))
-        return self.tiles["proposer"]
+    def fit(self, images: Images, rows: int) -> int:
+        """The smallest batch that holds so many rows, else the largest there is; more than a tile for light nets only.
+
+        A size is tried on these images before it is used for the first time.
+        """
+        if rows == TILE:
+            return TILE
+        sizes = [*SMALLER, TILE, *(LARGER if rows > TILE and self.light(images) else ())]
+        ample, scant = [size for size in sizes if size >= rows], [size for size in reversed(sizes) if size < rows]
+        return next(size for size in [*ample, *scant] if size == TILE or self._agrees(images, size))
+
+    def _agrees(self, images: Images, size: int) -> bool:
+        seen = {"white": "gradients", "decision": "labels"}.get(self.access, "scores") + self.precision
+        if (seen, size) not in self.agreed:
+            probe = self._steepness if self.access == "white" else self._scores
+            self.agreed[seen, size] = agrees(probe, images.to(self.device), size)
+        return self.agreed[seen, size]
+
+    def light(self, images: Images) -> bool:
+        """Whether the net is so small, on a processor, that a call costs more than its rows; looked up once.
+
+        The largest tile then fits into memory that every machine can spare. A net that draws random numbers is never
+        light: what it draws depends on the order of the calls.
+        """
+        return self.device.type == "cpu" and self._look_over(images)[0] * LARGER[-1] <= LIGHT_BYTES
+
+    def _look_over(self, images: Images) -> tuple[int, ...]:
+        """Bytes that a forward writes per image, and 1 if it draws random numbers; such a net counts as a large one."""
+        if "volume" not in self.tiles:
+            self.ledger.probed += 8
+            before = torch.get_rng_state(), random.getstate(), str(np.random.get_state())  # noqa: NPY002
+            size = volume(self.proposer, images.to(self.device))
+            same = torch.equal(torch.get_rng_state(), before[0]) and random.getstate() == before[1]
+            draws = not same or str(np.random.get_state()) != before[2]  # noqa: NPY002
+            torch.set_rng_state(before[0])
+            random.setstate(before[1])
+            self.tiles["volume"] = (LIGHT_BYTES if draws else size, int(draws))
+        return self.tiles["volume"]
 
     def _steepness(self, images: Images) -> Images:
         """Gradients of the margin between each image's two best classes: any objective sends these bits through."""
@@ -123,42 +197,86 @@ class Oracle:
         labels = self._forward(images).argmax(dim=1)
         return self._gradient(Query(images, "gradient", margin), labels, none)[1]
 
-    def ask(self, query: Query, labels: Labels, targets: Labels, alive: Bool[Tensor, " b"]) -> Answer:
-        """Answer one query over a whole tile; rows that are not alive are padding and cost nobody anything."""
+    def _scores(self, images: Images) -> Logits:
+        self.ledger.probed += len(images)
+        return self._forward(images)
+
+    def limited(self, access: Access, *, exact: bool = False) -> Oracle:
+        """The same oracle, ledger and all, for an attack that may see no more than `access`, in float32 if `exact`."""
+        level = min(self.access, access, key=lambda level: _ALLOWS[level])
+        return replace(self, access=level, precision="fp32" if exact else self.precision)
+
+    def ask(self, query: Query, labels: Labels, aims: Labels, alive: Bool[Tensor, " b"]) -> Answer:
+        """Answer one query over a whole tile; rows that are not alive are padding and cost nobody anything.
+
+        `aims` are the classes that the objective moves towards, -1 where it moves away from the label.
+        """
         if _LEVEL[query.want] > _ALLOWS[self.access]:
             raise AccessError(f"an attack with {self.access} access asked for {query.want}; it may not see that")
         needs = alive & (query.rows if query.rows is not None else torch.ones_like(alive))
-        if query.want != "gradient":
+        if query.want not in ("gradient", "jacobian"):
             needs = torch.zeros_like(alive)
-        if bool(needs.any()):
-            logits, gradient = self._gradient(query, labels, targets)
-        else:
-            logits, gradient = self._forward(query.points), None
-        asked = int(alive.sum())
-        self.ledger.forwards += asked
-        self.ledger.backwards += asked if gradient is not None else 0
-        self.ledger.padding += len(alive) - asked
+        # Off the CPU nobody waits to hear whether any row needs it.
+        plain = (self.device.type == "cpu" and not bool(needs.any())) or query.want in ("scores", "label")
+        looks = [self._look(query, labels, aims, plain) for _ in range(query.samples)]
+        logits, gradient, jacobian = (_mean(parts) for parts in zip(*looks, strict=True))
+        assert logits is not None
+        passes = 1 if jacobian is None else jacobian.shape[1]
+        for _ in looks:
+            self.ledger.ask(alive, passes if gradient is not None or jacobian is not None else 0)
         return Answer(
             label=logits.argmax(dim=1),
             logits=logits if query.want != "label" else None,
             gradient=gradient,
-            forwards=alive.long(),
-            backwards=needs.long(),
+            forwards=alive.long() * query.samples,
+            backwards=needs.long() * passes * query.samples,
+            jacobian=jacobian,
         )
+
+    def _look(
+        self, query: Query, labels: Labels, aims: Labels, plain: bool
+    ) -> tuple[Logits, Images | None, Float[Tensor, "b j c h w"] | None]:
+        """One look at the points: logits, and a gradient or a Jacobian unless it is a plain one."""
+        if plain:
+            return self._forward(query.points), None, None
+        if query.want == "jacobian":
+            logits, jacobian = self._jacobian(query, labels, aims)
+            return logits, None, jacobian
+        return *self._gradient(query, labels, aims), None
 
     def _points(self, points: Images) -> Images:
         memory = torch.channels_last if self.channels_last else torch.contiguous_format
         return points.detach().to(self.device).contiguous(memory_format=memory)
 
     def _logits(self, points: Images) -> Logits:
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+        # A label has no slack that could make up for rounding: who sees nothing else sees it in float32.
+        rough = self.precision == "bf16" and self.access != "decision"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=rough):
             return self.proposer(points).float()
 
     def _forward(self, points: Images) -> Logits:
+        scorer = self._scorer(points)
         with torch.no_grad():
+            if scorer is not None:
+                logits: Logits = scorer(points.detach().contiguous()).float()
+                return logits
             return self._logits(self._points(points))
 
-    def _gradient(self, query: Query, labels: Labels, targets: Labels) -> tuple[Logits, Images]:
+    def _scorer(self, points: Images) -> nn.Module | None:
+        """The proposer's fused form, made from its graph when it is first asked for; None if it has none."""
+        if not self.fuse or self.device.type != "cpu":
+            return None
+        precision: Precision = "fp32" if self.access == "decision" else self.precision
+        if precision not in self.scorers:
+            from bantamweight.models._fuse import fused
+
+            # A graph would draw a net's random numbers once and for all.
+            draws = self._look_over(points)[1] > 0
+            self.ledger.probed += 0 if draws else 24
+            self.scorers[precision] = None if draws else fused(self.proposer, points, precision)
+        return self.scorers[precision]
+
+    def _gradient(self, query: Query, labels: Labels, aims: Labels) -> tuple[Logits, Images]:
         if query.objective is None:
             raise InputError("a query for a gradient needs an objective; pass one of attacks/_objectives.py")
         points = self._points(query.points).requires_grad_(True)
@@ -167,10 +285,30 @@ class Oracle:
             # Over a full tile, whatever the batch: exp and log differ in the last bit between a vector's lanes and
             # the scalar rest of a short row of numbers. A sum, so that a row's gradient is its own.
             wide = pad(torch.arange(len(logits), device=logits.device), (TILE, len(logits)))
-            total = query.objective(logits[wide], labels[wide], targets[wide])[: len(logits)].sum()
+            total = query.objective(logits[wide], labels[wide], aims[wide])[: len(logits)].sum()
             # A model that hides its gradient gives zeros here; the checks name it, the loop goes on.
             gradient = torch.autograd.grad(total, points, allow_unused=True)[0] if total.requires_grad else None
         return logits.detach(), torch.zeros_like(points) if gradient is None else gradient.contiguous()
+
+    def _jacobian(self, query: Query, labels: Labels, aims: Labels) -> tuple[Logits, Float[Tensor, "b j c h w"]]:
+        if query.classes is None:
+            raise InputError("a query for a Jacobian needs the classes of each row")
+        points = self._points(query.points).requires_grad_(True)
+        with torch.enable_grad():
+            logits = self._logits(points)
+            chosen = query.classes(logits.detach(), labels, aims) if callable(query.classes) else query.classes
+            gradients = [
+                torch.autograd.grad(logits.gather(1, one[:, None]).sum(), points, retain_graph=True, allow_unused=True)
+                for one in chosen.T
+            ]
+        columns = [torch.zeros_like(points) if column is None else column for (column,) in gradients]
+        return logits.detach(), torch.stack([column.contiguous() for column in columns], dim=1)
+
+
+def _mean(parts: Sequence[Tensor | None]) -> Tensor | None:
+    """The mean of several looks; one look is returned as it is."""
+    seen = [part for part in parts if part is not None]
+    return None if not seen else seen[0] if len(seen) == 1 else torch.stack(seen).mean(dim=0)
 
 
 def oracle(
@@ -179,13 +317,14 @@ def oracle(
     precision: Precision = "fp32",
     fold: bool = True,
     channels_last: bool = True,
+    fuse: bool = True,
     access: Access = "white",
     surrogate: nn.Module | None = None,
     device: torch.device | str = "cpu",
 ) -> Oracle:
     """An oracle over copies of `module`, which is left as it is.
 
-    `precision`, `fold` and `channels_last` make the proposer faster and touch no verdict: the judge stays the
+    `precision`, `fold`, `channels_last` and `fuse` make the proposer faster and touch no verdict: the judge stays the
     unchanged float32 model. `surrogate` gives gradients in its place (grey access).
     """
     home = torch.device(device)
@@ -198,7 +337,7 @@ def oracle(
     proposer = _frozen(source, home)
     if channels_last:
         judged, proposer = (_channels_last(net) for net in (judged, proposer))
-    return Oracle(judged, proposer, access, precision, channels_last, home)
+    return Oracle(judged, proposer, access, precision, channels_last, home, fuse=fuse)
 
 
 def _frozen(module: nn.Module, device: torch.device) -> nn.Module:

@@ -28,13 +28,17 @@ __all__ = ["Part", "Room", "complaint", "configure", "find", "names", "number", 
 
 ROOMS = {
     "attacks": "bantamweight.attacks",
+    "checks": "bantamweight.attacks.checks",
     "compression": "bantamweight.compression",
     "data": "bantamweight.data",
     "explainers": "bantamweight.explainers",
+    "metrics": "bantamweight.explainers.metrics",
     "models": "bantamweight.models",
     "objectives": "bantamweight.training.objectives",
     "optimizers": "bantamweight.training.optimizers",
     "panels": "bantamweight.reports.panels",
+    "protocols": "bantamweight.attacks.protocols",
+    "pruning": "bantamweight.training.pruning",
     "runtimes": "bantamweight.runtimes",
     "schedules": "bantamweight.training.schedules",
     "threats": "bantamweight.threats",
@@ -118,9 +122,18 @@ def find(room: str, name: str, *, trust: bool = False) -> Callable[..., Any]:
             raise InputError(f"{name!r} would run code from outside the package; pass --trust if you trust its origin")
         return _foreign(name)
     index = _index(room)
-    if name not in index:
+    if plain(name) not in index:
         raise InputError(f"{name!r} is not in {room}{near(name, index)}")
-    return getattr(importlib.import_module(index[name]), name)
+    return getattr(importlib.import_module(index[plain(name)]), plain(name))
+
+
+def plain(name: str) -> str:
+    """A part's name as its file has it: dashes may stand for underscores.
+
+    >>> plain("onnxruntime-int8"), plain("my-module:net")
+    ('onnxruntime_int8', 'my-module:net')
+    """
+    return name if ":" in name else name.replace("-", "_")
 
 
 def _foreign(name: str) -> Callable[..., Any]:
@@ -197,7 +210,7 @@ def configure(room: str, spec: Any, *, trust: bool = False) -> Part:
         spec = {"use": spec}
     if not isinstance(spec, Mapping) or not isinstance(spec.get("use"), str):
         raise InputError(f"expected a part of {room} as a name or as {{use: NAME, ...}}, got {_short(spec)}")
-    name = spec["use"]
+    name = plain(spec["use"])
     model = settings(find(room, name, trust=trust))
     given = {key: value for key, value in spec.items() if key != "use"}
     try:

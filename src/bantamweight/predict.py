@@ -2,25 +2,31 @@
 
 oneDNN and ATen pick kernels and split work by the batch size, so a row's last bits may change with it. On one machine,
 build and thread count they do not change with the row's place in a batch of 64: every call has that size, filled up by
-repeating a row. That also bounds memory, since every further batch shape costs its own buffers. Smaller tiles are used
+repeating a row. That also bounds memory, since every further batch shape costs its own buffers. Other tiles are used
 only where they were seen to give the same bits (`agreeing`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from bantamweight.types import Images, Int64, Logits
 
-__all__ = ["TILE", "agreeing", "logits_of", "pad", "tiles"]
+__all__ = ["LARGER", "SMALLER", "TILE", "agreeing", "agrees", "logits_of", "pad", "tiles", "volume"]
 
 TILE = 64
-"""The batch size of every gradient, and of every forward unless a smaller one was seen to agree."""
+"""The batch size of every gradient, and of every forward unless another one was seen to agree."""
 
-SMALLER = (8, 16, 32)
+SMALLER = (16,)
+"""Tiles for the last few rows."""
+
+LARGER = (96, 128, 160, 192, 224, 256)
+"""Tiles for nets so small that a call costs more than its rows."""
 
 
 def pad(index: Int64[Tensor, " n"], sizes: Sequence[int] = (TILE,)) -> Int64[Tensor, " t"]:
@@ -54,16 +60,44 @@ def logits_of(module: nn.Module, images: Images, *, sizes: Sequence[int] = (TILE
     return torch.cat(answers) if answers else torch.empty(0, 0)
 
 
-def agreeing(function: Callable[[Images], Tensor], images: Images) -> tuple[int, ...]:
-    """The tile sizes, the full one last, at which a function of images gives the same bits as in a full tile.
+def agreeing(
+    function: Callable[[Images], Tensor], images: Images, candidates: Sequence[int] = SMALLER
+) -> tuple[int, ...]:
+    """The tile sizes, smallest first, at which a function of images gives the same bits as in a full tile."""
+    same = [size for size in candidates if agrees(function, images, size)]
+    return tuple(sorted([*same, TILE]))
 
-    Multiples of 8 nearly always do; this looks before anyone relies on it.
+
+def agrees(function: Callable[[Images], Tensor], images: Images, size: int) -> bool:
+    """Whether rows of a large tile come out the same in smaller ones, at its start, at its end and between.
+
+    At multiples of 8 they nearly always do; this looks before anyone relies on it.
     """
-    full = images[pad(torch.arange(min(len(images), TILE), device=images.device))].contiguous()
+    most, least = max(size, TILE), min(size, TILE)
+    full = images[pad(torch.arange(min(len(images), most), device=images.device), (most,))].contiguous()
     whole = function(full)
-    same = [
-        size
-        for size in SMALLER
-        if all(torch.equal(function(full[at : at + size].contiguous()), whole[at : at + size]) for at in (0, 24))
-    ]
-    return (*same, TILE)
+    places = (0, 24, most - least)
+    return all(torch.equal(function(full[at : at + least].contiguous()), whole[at : at + least]) for at in places)
+
+
+@torch.no_grad()
+def volume(module: nn.Module, images: Images) -> int:
+    """Bytes that a forward writes per image: every result of every operation, counted on 8 images."""
+    rows = images[pad(torch.arange(min(len(images), 8), device=images.device), (8,))]
+    with _Written() as written:
+        module(rows)
+    return written.size_bytes // len(rows)
+
+
+class _Written(TorchDispatchMode):
+    """Counts what operations return; views of what is there already are counted too, which errs on the safe side."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.size_bytes = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        answer = func(*args, **(kwargs or {}))
+        parts = answer if isinstance(answer, tuple | list) else (answer,)
+        self.size_bytes += sum(part.numel() * part.element_size() for part in parts if isinstance(part, Tensor))
+        return answer

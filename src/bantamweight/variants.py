@@ -99,6 +99,8 @@ def build(variant: Variant, *, trust: bool = False) -> nn.Module:
     # The weights an architecture draws are replaced at once; the caller's generator must not see that they were drawn.
     with torch.random.fork_rng(devices=[]):
         module = _architecture(variant, trust)
+        for edit in variant.edits:
+            _replay(module, edit)
     _fill(module, variant.weights, variant.name)
     return module.eval().requires_grad_(False)
 
@@ -111,6 +113,24 @@ def _architecture(variant: Variant, trust: bool) -> nn.Module:
     if ":" in variant.factory:
         return find("models", variant.factory, trust=trust)(**variant.arguments)
     return configure("models", {"use": variant.factory, **variant.arguments}).make()
+
+
+def _replay(module: nn.Module, edit: Mapping[str, Any]) -> None:
+    """Make an edit again on the architecture; the weights that it left come after."""
+    if edit.get("edit") == "channels":
+        from bantamweight.models._narrow import narrow
+
+        removed = edit.get("removed")
+        if not isinstance(removed, Mapping):
+            raise InputError("an edit of channels does not say which it removes; save the variant again")
+        narrow(module, removed)
+    if edit.get("edit") == "low_rank":
+        from bantamweight.models._factor import factor
+
+        ranks = edit.get("ranks")
+        if not isinstance(ranks, Mapping):
+            raise InputError("an edit to low rank does not say which ranks; save the variant again")
+        factor(module, ranks)
 
 
 def _fill(module: nn.Module, weights: Mapping[str, Tensor], name: str) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from bantamweight.data._text import clean, listed
 from bantamweight.errors import InputError, near
-from bantamweight.types import Images, Int64, Labels
+from bantamweight.types import Bool, Images, Int64, Labels
 
 __all__ = ["Data", "Preprocessing", "Resize", "Split", "align", "evaluation_split"]
 
@@ -73,13 +73,22 @@ class Preprocessing:
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Some images with their labels; `names` says where each came from."""
+    """Some images with their labels; `names` says where each came from, `masks` where the label's object is.
+
+    Masks are there for sources that know (planted, coco, voc, masked): to judge explanations, not to train on.
+    """
 
     images: UInt8[Tensor, "n c h w"]
     labels: Int64[Tensor, " n"]
     names: tuple[str, ...]
+    masks: Bool[Tensor, "n h w"] | None = None
 
     def __post_init__(self) -> None:
+        if self.masks is not None and self.masks.shape != (len(self.images), *self.images.shape[2:]):
+            raise InputError(
+                f"expected one mask of the images' size each, got {tuple(self.masks.shape)} for "
+                f"images {tuple(self.images.shape)}"
+            )
         if not len(self.images) == len(self.labels) == len(self.names):
             raise InputError(
                 f"expected one label and one name per image, got {len(self.images)} images, "
@@ -98,7 +107,8 @@ class Split:
         """The rows at `index`, in that order."""
         rows = _rows(index)
         kept = torch.arange(len(self))[rows].tolist()
-        return Split(self.images[rows], self.labels[rows], tuple(self.names[row] for row in kept))
+        masks = None if self.masks is None else self.masks[rows]
+        return Split(self.images[rows], self.labels[rows], tuple(self.names[row] for row in kept), masks)
 
 
 def _rows(index: Tensor | Sequence[int] | slice) -> Tensor | slice:
@@ -141,6 +151,8 @@ class Data:
             digest.update(f"\x1e{key}\x1f{tuple(split.images.shape)}\x1f".encode())
             digest.update(split.images.contiguous().numpy().data)
             digest.update(split.labels.numpy().astype("<i8").data)
+            if split.masks is not None:
+                digest.update(split.masks.contiguous().numpy().data)
         return digest.hexdigest()
 
     @cached_property
@@ -189,10 +201,12 @@ def evaluation_split(data: Data, split: str | None = None) -> tuple[str, Split]:
 
 def _everything(data: Data) -> Split:
     parts = [data.splits[key] for key in sorted(data.splits)]
+    masks = [part.masks for part in parts if part.masks is not None]
     return Split(
         torch.cat([part.images for part in parts]),
         torch.cat([part.labels for part in parts]),
         tuple(name for part in parts for name in part.names),
+        torch.cat(masks) if len(masks) == len(parts) else None,
     )
 
 
@@ -212,5 +226,7 @@ def align(data: Data, classes: Sequence[str]) -> Data:
             f"the model knows {listed(wanted, most=12)}"
         )
     order: Labels = torch.tensor([place[name] for name in data.classes])
-    splits = {key: Split(split.images, order[split.labels], split.names) for key, split in data.splits.items()}
+    splits = {
+        key: Split(split.images, order[split.labels], split.names, split.masks) for key, split in data.splits.items()
+    }
     return Data(data.name, splits, wanted, data.preprocessing, data.skipped)

@@ -22,7 +22,7 @@ from bantamweight.data._core import Preprocessing
 from bantamweight.data._text import clean
 from bantamweight.errors import InputError
 
-__all__ = ["VERSION", "Decoded", "decode", "decode_many", "fit"]
+__all__ = ["VERSION", "Decoded", "decode", "decode_many", "fit", "sides", "window"]
 
 VERSION = 1
 """Raised whenever the same file would give other pixels, so that cached tensors are not reused."""
@@ -77,6 +77,21 @@ def decode_many(sources: Sequence[bytes | Path], preprocessing: Preprocessing) -
     if bad:
         images = np.delete(images, list(bad), axis=0)
     return Decoded(images, bad)
+
+
+def sides(source: Path, *, name: str) -> tuple[int, int]:
+    """Width and height of a file as it is shown (its EXIF orientation applied); raises InputError as `decode` does."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(source, formats=_FORMATS) as image:
+                _inspect(image)
+                turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+                width, height = image.size
+                return (height, width) if turned else (width, height)
+    except Exception as error:  # as in _decode: whatever comes out means that the file is not usable
+        reason = str(error) if isinstance(error, _BadImage) else _reason(error)
+        raise InputError(f"{clean(name)}: {reason}") from error
 
 
 def fit(images: UInt8[np.ndarray, "n c h w"], preprocessing: Preprocessing) -> UInt8[np.ndarray, "n c h w"]:
@@ -168,10 +183,10 @@ def _resized(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
         return image
     if preprocessing.resize == "none":
         raise _BadImage(f"expected {width} x {height} pixels, got {image.width} x {image.height}; choose resize: crop")
-    return image.resize((width, height), Image.Resampling.BILINEAR, box=_window(image.size, preprocessing))
+    return image.resize((width, height), Image.Resampling.BILINEAR, box=window(image.size, preprocessing))
 
 
-def _window(size: tuple[int, int], preprocessing: Preprocessing) -> tuple[float, float, float, float]:
+def window(size: tuple[int, int], preprocessing: Preprocessing) -> tuple[float, float, float, float]:
     """The part of the image that is kept: resizing the shorter side, then cutting the centre, in one step."""
     width, height = size
     if preprocessing.resize == "squash":

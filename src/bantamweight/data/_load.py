@@ -76,8 +76,11 @@ def _source_of(path: Path) -> dict[str, Any]:
             return {"use": "cifar100" if "100" in name else "cifar10", "path": str(path)}
         if name.endswith((".parquet", ".pq")):
             return {"use": "parquet", "path": str(path)}
+        if name.endswith(".json"):
+            return {"use": "coco", "path": str(path)}
         raise InputError(
-            f"expected a folder of images, a .parquet file or a CIFAR archive (.tar.gz), got the file {clean(path)!r}"
+            "expected a folder of images, a .parquet file or a CIFAR archive (.tar.gz), or COCO annotations (.json), "
+            f"got the file {clean(path)!r}"
         )
     try:
         inside = {entry.name for entry in path.iterdir()}
@@ -89,6 +92,10 @@ def _source_of(path: Path) -> dict[str, Any]:
         return {"use": "cifar100", "path": str(path)}
     if inside & {"cifar-10-batches-py", "cifar-10-batches-bin", "data_batch_1", "data_batch_1.bin"}:
         return {"use": "cifar10", "path": str(path)}
+    if {"Annotations", "JPEGImages"} <= inside:
+        return {"use": "voc", "path": str(path)}
+    if {"images", "masks"} <= inside:
+        return {"use": "masked", "path": str(path)}
     return {"use": "parquet" if has_parquet else "folder", "path": str(path)}
 
 

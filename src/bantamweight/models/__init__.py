@@ -16,7 +16,16 @@ if TYPE_CHECKING:
     from bantamweight.models._program import Program, read_program
     from bantamweight.models._weights import read_weights
 
-ALSO = {"resnet32": "resnet20", "resnet44": "resnet20", "resnet56": "resnet20"}
+ALSO = {
+    **dict.fromkeys(("resnet32", "resnet44", "resnet56", "resnet110"), "resnet20"),
+    **dict.fromkeys(("resnet34", "resnet50", "resnet101", "resnet152"), "resnet18"),
+    **dict.fromkeys(("preact_resnet34", "preact_resnet50", "preact_resnet56", "preact_resnet110"), "preact_resnet18"),
+    **dict.fromkeys(("wrn_16_4", "wrn_28_4", "wrn_34_10", "wrn_40_2"), "wrn_28_10"),
+    **dict.fromkeys(("vgg11", "vgg13", "vgg19"), "vgg16"),
+    **dict.fromkeys(("plain32", "plain44", "plain56", "plain110"), "plain20"),
+    "alexnet_ungrouped": "alexnet",
+    "googlenet_bn": "googlenet",
+}
 """Nets that share a file with another."""
 
 _HOMES = {

@@ -13,6 +13,7 @@ from bantamweight.types import Images
 __all__ = ["Normalize", "check_input"]
 
 SMALLEST, LARGEST = 8, 1024
+FLOAT = torch.finfo(torch.float32)
 
 
 class Normalize(nn.Module):
@@ -29,7 +30,8 @@ class Normalize(nn.Module):
         super().__init__()
         self.register_buffer("mean", _per_channel("mean", mean or [0.0] * channels, channels))
         self.register_buffer("std", _per_channel("std", std or [1.0] * channels, channels))
-        if not bool((self.std > 0).all()):
+        # Numbers are looked at before they are tensors: a net may be built on the meta device, to be counted only.
+        if not all(value >= FLOAT.tiny for value in std or ()):
             raise InputError(f"expected a positive std for every channel, got {std}; leave it out for none")
 
     def forward(self, images: Images) -> Images:
@@ -38,10 +40,10 @@ class Normalize(nn.Module):
 
 
 def _per_channel(name: str, values: Sequence[float], channels: int) -> Tensor:
-    numbers = torch.tensor([float(value) for value in values], dtype=torch.float32)
-    if len(numbers) != channels or not bool(torch.isfinite(numbers).all()):
+    numbers = [float(value) for value in values]
+    if len(numbers) != channels or not all(abs(value) <= FLOAT.max for value in numbers):
         raise InputError(f"expected one finite {name} per channel ({channels}), got {list(values)}")
-    return numbers
+    return torch.tensor(numbers, dtype=torch.float32)
 
 
 def check_input(*, channels: int, classes: int, size: int) -> None:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from safetensors.torch import save
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from bantamweight.errors import InputError
 
-__all__ = ["Layer", "Profile", "profile"]
+__all__ = ["Layer", "Profile", "macs_of", "profile", "size_bytes"]
+
+DTYPES = {torch.int64: "I64", torch.int32: "I32", torch.int16: "I16", torch.int8: "I8", torch.uint8: "U8"}
+DTYPES |= {torch.bool: "BOOL"}
+"""Safetensors' names of the types that a state may have beside floating ones."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ def profile(module: nn.Module, input_shape: tuple[int, int, int]) -> Profile:
         for hook in hooks:
             hook.remove()
     layers = [
-        Layer(name, type(layer).__name__, tuple(output.shape[1:]), _own(layer), _macs(layer, output))
+        Layer(name, type(layer).__name__, tuple(output.shape[1:]), _own(layer), macs_of(layer, output))
         for name, layer, output in rows
     ]
     macs = counter.get_total_flops() // 2
@@ -91,17 +95,28 @@ def _own(layer: nn.Module) -> int:
     return sum(parameter.numel() for parameter in layer.parameters())
 
 
-def _macs(layer: nn.Module, output: Tensor) -> int:
-    """Closed forms: every output number costs one multiplication per weight that it reads."""
+def macs_of(layer: nn.Module, output: Tensor) -> int:
+    """MACs of one call by closed forms: every output number costs one multiplication per weight that it reads."""
     if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d):
         return output.numel() * layer.in_channels // layer.groups * math.prod(layer.kernel_size)
     return output.numel() * layer.in_features if isinstance(layer, nn.Linear) else 0
 
 
 def size_bytes(module: nn.Module) -> int:
-    """Bytes of the state as a safetensors file, every floating tensor as float32."""
-    state = {
-        name: (value.detach().float() if value.is_floating_point() else value.detach()).cpu().contiguous().clone()
+    """Bytes of the state as a safetensors file, every floating tensor as float32; nothing is written or copied.
+
+    The file is eight bytes, a header padded to a multiple of eight, and the numbers; wider types come first.
+    """
+    sizes = {
+        name: (value.shape, 4, "F32")
+        if value.is_floating_point()
+        else (value.shape, value.itemsize, DTYPES[value.dtype])
         for name, value in module.state_dict().items()
     }
-    return len(save(state))
+    header, end = {}, 0
+    for name in sorted(sizes, key=lambda name: (-sizes[name][1], name)):
+        shape, width, dtype = sizes[name]
+        start, end = end, end + width * math.prod(shape)
+        header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [start, end]}
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    return 8 + -(-len(text) // 8) * 8 + end

@@ -72,11 +72,18 @@ class Program(nn.Module):
         values: dict[str, Any] = {plan.image: images.clone() if self._copies else images, DEVICE: images.device}
         values |= {key: _fetch(self, name) for key, name in self._loose.items()}
         for step in self._steps:
-            perform(step, self.get_submodule(step.module) if step.module else _operation(step), values)
+            perform(step, _layer(self, step.module) if step.module else _operation(step), values)
             for name in step.frees:
                 if name != plan.answer:
                     values.pop(name, None)
         return values[plan.answer]
+
+
+def _layer(root: nn.Module, name: str) -> nn.Module:
+    """`get_submodule` without its checks, which cost a small net a tenth of its forward."""
+    for part in name.split("."):
+        root = root._modules[part]  # type: ignore[assignment]
+    return root
 
 
 def _operation(step: Step) -> Any:

@@ -1,4 +1,4 @@
-"""ResNet-20, 32, 44 and 56 for small images (He et al. 2015, section 4.2), with shortcuts of option A.
+"""ResNet-20, 32, 44, 56 and 110 for small images (He et al. 2015, section 4.2), with shortcuts of option A.
 
 269,722 parameters for ResNet-20 at 3x32x32 and 10 classes. Names of weights are the usual ones (conv1, bn1,
 layer1.0.conv1, ..., linear), so that public weights load.
@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from bantamweight.models._normalize import Normalize, check_input
 from bantamweight.types import Float, Images, Logits, Tensor
 
-__all__ = ["resnet20", "resnet32", "resnet44", "resnet56"]
+__all__ = ["resnet20", "resnet32", "resnet44", "resnet56", "resnet110"]
 
 
 class Shortcut(nn.Module):
@@ -132,3 +132,16 @@ def resnet56(
     """ResNet-20 with nine blocks a stage; see `resnet20`."""
     check_input(channels=channels, classes=classes, size=size)
     return ResNet(9, channels, classes, mean, std)
+
+
+def resnet110(
+    *,
+    channels: int = 3,
+    classes: int = 10,
+    size: int = 32,
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
+) -> nn.Module:
+    """ResNet-20 with eighteen blocks a stage; see `resnet20`."""
+    check_input(channels=channels, classes=classes, size=size)
+    return ResNet(18, channels, classes, mean, std)

@@ -5,6 +5,7 @@ whether two intervals overlap. `gained` counts the images that only the first va
 that only the second gets right; the difference is (gained - lost) / n.
 """
 
+from bantamweight.stats._agreement import fleiss_kappa, krippendorff_alpha
 from bantamweight.stats._common import Interval, Ratio
 from bantamweight.stats._proportions import (
     Equivalence,
@@ -21,6 +22,7 @@ from bantamweight.stats._proportions import (
     trend,
     wilson,
 )
+from bantamweight.stats._ranks import mean_of_shares, signed_rank
 from bantamweight.stats._samples import (
     Correlation,
     bootstrap_interval,
@@ -41,14 +43,18 @@ __all__ = [
     "detectable_difference",
     "equivalence",
     "fisher",
+    "fleiss_kappa",
     "holm",
+    "krippendorff_alpha",
     "mcnemar",
     "mean_interval",
+    "mean_of_shares",
     "median_interval",
     "paired_interval",
     "paired_ratio",
     "paired_trend",
     "ratio_interval",
+    "signed_rank",
     "spearman",
     "trend",
     "wilson",

@@ -16,11 +16,17 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from bantamweight.cli._attack import attack
+from bantamweight.cli._compress import compress
+from bantamweight.cli._explain_sheet import explain
+from bantamweight.cli._models import evaluate
+from bantamweight.cli._options import JsonOption, StoreOption, TrustOption
+from bantamweight.cli._profile import profile
+from bantamweight.cli._ship import bench, export
 from bantamweight.errors import BantamError, InputError
 
 if TYPE_CHECKING:
     from bantamweight.studies.execute import Run
-    from bantamweight.variants import Variant
 
 __all__ = ["app", "main"]
 
@@ -34,18 +40,6 @@ app = typer.Typer(
 )
 
 errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
-
-StoreOption = Annotated[Path | None, typer.Option("--store", help="Where results are kept (default .bantam).")]
-TrustOption = Annotated[bool, typer.Option("--trust", help="Allow module:function code from the working directory.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout.")]
-ModelArgument = Annotated[
-    str, typer.Argument(metavar="MODEL", help="A zoo name, a saved Variant folder, a .pt2, or module:function.")
-]
-DataArgument = Annotated[str, typer.Argument(metavar="DATA", help="The name of a source, or a path.")]
-WeightsOption = Annotated[Path | None, typer.Option("--weights", help="A .safetensors, .pt or .pth file.")]
-ClassesOption = Annotated[int | None, typer.Option("--classes", help="How many classes the model tells apart.")]
-SizeOption = Annotated[int | None, typer.Option("--size", help="Side of the input image in pixels.")]
-ChannelsOption = Annotated[int | None, typer.Option("--channels", help="1 for grey images, 3 for colour.")]
 
 
 def _version(wanted: bool) -> None:
@@ -135,61 +129,23 @@ def facts(
         _show_facts(rows)
 
 
-@app.command()
-def evaluate(
-    model: ModelArgument,
-    data: DataArgument,
-    n: Annotated[int | None, typer.Option("--n", help="Only the first N images.")] = None,
-    split: Annotated[str | None, typer.Option("--split", help="Default: test, else val, else everything.")] = None,
-    weights: WeightsOption = None,
-    classes: ClassesOption = None,
-    size: SizeOption = None,
-    channels: ChannelsOption = None,
-    trust: TrustOption = False,
-    as_json: Annotated[bool, typer.Option("--json", help="On one line.")] = False,
-) -> None:
-    """Count how often a model is right, with its interval (JSON on stdout)."""
-    from bantamweight.recipes.evaluate import evaluate as count
-
-    found = count(_model(model, weights, classes, size, channels, trust), data, n=n, split=split, trust=trust)
-    per_class = {name: {"n": count, "correct": right} for name, (right, count) in found.per_class.items()}
-    said = {
-        "n": found.n,
-        "correct": found.correct,
-        "accuracy": found.accuracy,
-        "low": found.low,
-        "high": found.high,
-        "split": found.split,
-        "per_class": per_class,
-    }
-    typer.echo(json.dumps(said, indent=None if as_json else 1))
-
-
-@app.command()
-def profile(
-    model: ModelArgument,
-    weights: WeightsOption = None,
-    classes: ClassesOption = None,
-    size: SizeOption = None,
-    channels: ChannelsOption = None,
-    trust: TrustOption = False,
-    as_json: Annotated[bool, typer.Option("--json", help="On one line.")] = False,
-) -> None:
-    """Count a model's parameters, multiply-accumulates and bytes (JSON on stdout)."""
-    from bantamweight.models._profile import profile as measure
-    from bantamweight.variants import build
-
-    variant = _model(model, weights, classes, size, channels, trust)
-    found = measure(build(variant, trust=trust), variant.input_shape)
-    said = {"parameters": found.parameters, "macs": found.macs, "size_bytes": found.size_bytes}
-    typer.echo(json.dumps(said, indent=None if as_json else 1))
+app.command()(evaluate)
+app.command()(attack)
+app.command()(compress)
+app.add_typer(explain)
+app.command()(export)
+app.command()(bench)
+app.command()(profile)
 
 
 @app.command("list")
 def list_(
     what: Annotated[
         str,
-        typer.Argument(metavar="KIND", help="models, attacks, compressions, explainers, runtimes, data or studies."),
+        typer.Argument(
+            metavar="KIND",
+            help="models, attacks, protocols, checks, compressions, explainers, metrics, runtimes, data or studies.",
+        ),
     ],
     as_json: JsonOption = False,
 ) -> None:
@@ -224,14 +180,6 @@ def clean(
         typer.echo(json.dumps({"jobs": removed.jobs, "size_bytes": removed.size_bytes}))
     else:
         typer.echo(f"removed {removed.jobs} unused jobs, {removed.size_bytes / 1e6:.1f} MB")
-
-
-def _model(
-    model: str, weights: Path | None, classes: int | None, size: int | None, channels: int | None, trust: bool
-) -> Variant:
-    from bantamweight.loading import load_model
-
-    return load_model(model, trust=trust, weights=weights, classes=classes, size=size, channels=channels)
 
 
 def _run_folder(run: str, store: Path | None) -> Path:

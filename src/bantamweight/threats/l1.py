@@ -1,0 +1,94 @@
+"""L1: one budget for the sum of all changes, which a few pixels may use up."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bantamweight import rng
+from bantamweight.threats._core import TOLERANCE, Budget, Threat, bounded, per_row, reach, signed, total, towards
+from bantamweight.threats._level import shrunk, spent
+from bantamweight.types import Images, Int64
+
+__all__ = ["L1", "l1"]
+
+SHARE = 0.01
+"""The coordinates that one step moves: SLIDE's 99th percentile (Tramer and Boneh 2019, section 3 and appendix B)."""
+
+
+@dataclass(frozen=True)
+class _L1:
+    name: str = "l1"
+
+    @property
+    def least_step(self) -> float:
+        return 0.0
+
+    def size(self, delta: Images) -> Budget:
+        return total(delta.abs())
+
+    def dual(self, gradient: Images) -> Budget:
+        return gradient.abs().flatten(1).amax(dim=1)
+
+    def ball(self, delta: Images, eps: Budget) -> Images:
+        amounts = delta.abs().flatten(1)
+        kept = shrunk(amounts, torch.full_like(amounts, math.inf), eps)
+        return delta.sign() * kept.reshape(delta.shape).to(delta.dtype)
+
+    def project(self, points: Images, origin: Images, eps: Budget) -> Images:
+        """The nearest point of ball and box (Croce and Hein 2021, "Mind the box", proposition 2.1)."""
+        delta = points.double() - origin.double()
+        kept = shrunk(delta.abs().flatten(1), reach(origin, delta).flatten(1), eps).reshape(points.shape)
+        moved = (origin + delta.sign() * kept).to(points.dtype).clamp_(0.0, 1.0)
+        # In 100,000 dimensions float32 rounding adds up to more than the tolerance: round such rows towards the origin.
+        over = self.size(moved - origin) > eps + 0.5 * TOLERANCE * eps.clamp_min(1.0)
+        inwards = torch.where((moved - origin).abs() > kept, torch.nextafter(moved, origin), moved)
+        return torch.where(per_row(over), inwards, moved)
+
+    def sample(self, origin: Images, eps: Budget, keys: Int64[Tensor, " b"], *words: rng.Word) -> Images:
+        """Uniform in the ball (exponentials over their sum and one more), then clipped to the box."""
+        eps = eps.clamp_max(self.largest(origin.shape[1:]))
+        count = origin[0].numel()
+        drawn = -torch.log1p(-rng.uniform(keys, (count + 1,), "l1", *words).double())
+        lengths = (drawn[:, :count] / total(drawn)[:, None]).to(origin.dtype).reshape(origin.shape)
+        delta = per_row(eps) * lengths * rng.signs(keys, origin.shape[1:], "l1 signs", *words)
+        return (origin + delta).clamp_(0.0, 1.0)
+
+    def steepest(self, gradient: Images, points: Images) -> Images:
+        """Equal shares for the 1% of coordinates with the largest gradient among those that the box does not block.
+
+        Up to 100 dimensions that is the single best one, the steepest direction; in more, SLIDE's compromise: steps
+        as long as a useful budget would push a single coordinate out of the box.
+        """
+        rises = torch.where(reach(points, gradient) > 0, gradient.abs(), 0.0).flatten(1)
+        least = rises.topk(math.ceil(SHARE * rises.shape[1]), dim=1).values[:, -1:]
+        chosen = ((rises >= least) & (rises > 0)).to(gradient.dtype)
+        shares = chosen / total(chosen).clamp_min(1.0)[:, None]
+        return gradient.sign() * shares.reshape(gradient.shape)
+
+    def hyperplane(self, points: Images, normal: Images, value: Budget) -> Images:
+        """One coordinate after another to the end of the box, largest weight first (Croce and Hein 2020, 3.1)."""
+        way = signed(normal, value)
+        weights = normal.double().abs().flatten(1)
+        counted = spent(weights * reach(points, way).double().flatten(1), weights, value.abs())
+        return towards(points, way, counted, weights)
+
+    def largest(self, shape: tuple[int, ...]) -> float:
+        return float(math.prod(shape))
+
+
+L1 = _L1()
+
+
+def l1(*, eps: float) -> Threat:
+    """The changes of all pixels and channels add up to at most `eps` (Chen et al. 2018, Croce and Hein 2021).
+
+    Raises InputError for an eps that is not above 0.
+
+    >>> str(l1(eps=12))
+    'l1 12'
+    """
+    return bounded(L1, eps)
