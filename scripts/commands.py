@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import typer
@@ -36,8 +37,16 @@ Results are on stdout, everything else on stderr; progress bars show on a termin
 
 def names() -> list[str]:
     """Every command, in the order of the help."""
-    group = typer.main.get_command(app)
-    return list(group.commands)  # type: ignore[attr-defined]
+    return list(commands(typer.main.get_command(app)))
+
+
+def commands(group: Any) -> dict[str, Any]:
+    """The commands of a group by name, those of a group inside it as `outer inner`."""
+    found: dict[str, Any] = {}
+    for name, command in group.commands.items():
+        inner = commands(command) if hasattr(command, "commands") else {}
+        found |= {f"{name} {other}": one for other, one in inner.items()} or {name: command}
+    return found
 
 
 def helped(*arguments: str) -> str:
@@ -50,7 +59,7 @@ def helped(*arguments: str) -> str:
 
 def page() -> str:
     """The whole page."""
-    parts = [f"\n## bantam {name}\n\n```\n{helped(name)}\n```\n" for name in names()]
+    parts = [f"\n## bantam {name}\n\n```\n{helped(*name.split())}\n```\n" for name in names()]
     return TOP + "".join(parts)
 
 

@@ -48,8 +48,8 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory with a module of the user's own."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "own_nets.py").write_text(OWN)
-    monkeypatch.delitem(sys.modules, "own_nets", raising=False)
+    (tmp_path / "my_nets.py").write_text(OWN)
+    monkeypatch.delitem(sys.modules, "my_nets", raising=False)
     return tmp_path
 
 
@@ -127,15 +127,15 @@ def test_weights_that_do_not_fit(tmp_path: Path) -> None:
         ("mlp", {"size": 3}, "8 to 1024 pixels"),
         ("mlp", {"classes": ["a", "a"]}, "class names that differ"),
         ("os:system", {}, "pass --trust"),
-        ("own_nets:net", {}, "pass --trust"),
-        ("own_nets:absent", {"trust": True}, "importable as module:function"),
+        ("my_nets:net", {}, "pass --trust"),
+        ("my_nets:absent", {"trust": True}, "importable as module:function"),
         ("absent_module:net", {"trust": True}, "importable as module:function"),
-        ("own_nets:made", {"trust": True}, "wrap it in a function"),
-        ("own_nets:wrong", {"trust": True}, "return a torch.nn.Module"),
-        ("own_nets:fails", {"trust": True}, "no such luck"),
-        ("own_nets:needs", {"trust": True}, "missing 1 required positional"),
-        ("own_nets:image", {"trust": True}, r"expected logits \(2, classes\)"),
-        ("own_nets:net", {"trust": True, "channels": 1}, "does not take images"),
+        ("my_nets:made", {"trust": True}, "wrap it in a function"),
+        ("my_nets:wrong", {"trust": True}, "return a torch.nn.Module"),
+        ("my_nets:fails", {"trust": True}, "no such luck"),
+        ("my_nets:needs", {"trust": True}, "missing 1 required positional"),
+        ("my_nets:image", {"trust": True}, r"expected logits \(2, classes\)"),
+        ("my_nets:net", {"trust": True, "channels": 1}, "does not take images"),
         ("empty", {}, "no variant.json"),
     ],
 )
@@ -149,16 +149,16 @@ def test_refusals_are_one_sentence(text: str, options: dict[str, object], said: 
 
 def test_the_users_own_function(home: Path) -> None:
     path = sys.path.copy()
-    variant = load_model("own_nets:net", trust=True, size=8, classes=["a", "b", "c"])
+    variant = load_model("my_nets:net", trust=True, size=8, classes=["a", "b", "c"])
     assert sys.path == path
     assert variant.arguments == {"classes": 3, "size": 8}
     assert (variant.name, variant.input_shape, variant.classes) == ("net", (3, 8, 8), ("a", "b", "c"))
     assert variants.build(variant, trust=True)(torch.rand(2, 3, 8, 8)).shape == (2, 3)
     assert (
-        load_model("own_nets:net", trust=True, size=8, classes=3).weights["1.weight"].equal(variant.weights["1.weight"])
+        load_model("my_nets:net", trust=True, size=8, classes=3).weights["1.weight"].equal(variant.weights["1.weight"])
     )
     save_file(dict(variant.weights), home / "w.safetensors")
-    assert load_model("own_nets:net", trust=True, weights="w.safetensors", size=8, classes=3).weights.keys()
+    assert load_model("my_nets:net", trust=True, weights="w.safetensors", size=8, classes=3).weights.keys()
 
 
 def test_saved_variants_and_programs_know_their_own_shape(program: Path, tmp_path: Path) -> None:

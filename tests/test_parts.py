@@ -26,7 +26,7 @@ def example(
 def test_the_folder_is_the_registry():
     assert {"fgsm", "pgd"} <= set(names("attacks"))
     assert not any(name.startswith("_") for name in names("attacks"))
-    assert names("threats") == ["l2", "linf"]
+    assert names("threats") == ["l0", "l1", "l2", "linf"]
 
 
 @pytest.mark.parametrize("room", parts.ROOMS)

@@ -29,3 +29,16 @@ def zoo_net(shared):
         return variants.build(load_model(name))
 
     return net
+
+
+@pytest.fixture(scope="session")
+def digits64():
+    """64 test digits, and nets trained on others: plainly, against attack, and with activations that saturate."""
+    from bantamweight.data.digits import digits
+    from tests.attacks.masked import trained
+
+    splits = digits().splits
+    whole = torch.arange(len(splits["train"].labels))
+    train = splits["train"].floats(whole), splits["train"].labels
+    nets = {"plain": trained(*train), "robust": trained(*train, eps=0.1), "saturated": trained(*train, gain=40.0)}
+    return splits["test"].floats(torch.arange(64)), splits["test"].labels[:64], nets

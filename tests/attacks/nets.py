@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from bantamweight import rng
+from bantamweight.attacks._problem import Rows
+
 
 class Linear(nn.Module):
     """Logits w_k . x + b_k over flattened pixels: every attack on it has a closed form."""
@@ -49,3 +52,11 @@ def grey_images(count: int, shape: tuple[int, int, int] = (3, 4, 4), seed: int =
 
 def images_in_box(count: int, shape: tuple[int, int, int] = (3, 8, 8), seed: int = 0) -> Tensor:
     return torch.rand(count, *shape, generator=torch.Generator().manual_seed(seed))
+
+
+def rows_of(images: Tensor, labels: Tensor | None = None, step: int = 0, eps: float = 0.1) -> Rows:
+    """Untargeted rows in play, all at one step."""
+    zero = torch.zeros(len(images), dtype=torch.int64)
+    labels = zero if labels is None else labels
+    budgets = torch.full((len(images),), eps)
+    return Rows(images, labels, zero - 1, zero - 1, images, rng.image_keys(images), budgets, zero + step, zero)

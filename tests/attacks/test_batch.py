@@ -6,10 +6,14 @@ import pytest
 import torch
 
 from bantamweight.attacks._core import run
+from bantamweight.attacks.apgd import apgd, apgd_t
 from bantamweight.attacks.fgsm import fgsm
+from bantamweight.attacks.mi_fgsm import mi_fgsm
 from bantamweight.attacks.pgd import pgd
+from bantamweight.attacks.pma import pma
+from bantamweight.attacks.square import square
 from bantamweight.oracle import oracle
-from bantamweight.threats import l2, linf
+from bantamweight.threats import l0, l1, l2, linf
 from tests.attacks.nets import Convolutional, images_in_box
 
 VERDICT = ["label", "target", "clean", "adversarial", "right", "success", "query", "margin", "size_l2", "confidence"]
@@ -20,6 +24,16 @@ CASES = {
     "pgd-l2": (pgd(l2(eps=0.3), steps=6), l2(eps=0.3), "budget"),
     "restarts": (pgd(linf(eps=2 / 255), steps=6, restarts=3), linf(eps=2 / 255), "first"),
     "restarts-budget": (pgd(linf(eps=2 / 255), steps=4, restarts=2), linf(eps=2 / 255), "budget"),
+    "pgd-l0": (pgd(l0(eps=8), steps=6), l0(eps=8), "first"),
+    "mi_fgsm-l1": (mi_fgsm(l1(eps=4.0), steps=6), l1(eps=4.0), "budget"),
+    "apgd-linf": (apgd(linf(eps=3 / 255), steps=12), linf(eps=3 / 255), "first"),
+    "apgd-dlr-l2": (apgd(l2(eps=0.2), steps=12, objective="dlr"), l2(eps=0.2), "budget"),
+    "apgd-l1": (apgd(l1(eps=3.0), steps=12, objective="probability"), l1(eps=3.0), "first"),
+    "apgd_t": (apgd_t(linf(eps=3 / 255), steps=6), linf(eps=3 / 255), "first"),
+    "pma": (pma(linf(eps=2 / 255), steps=6), linf(eps=2 / 255), "budget"),
+    "square-linf": (square(linf(eps=8 / 255), queries=20), linf(eps=8 / 255), "first"),
+    "square-l2": (square(l2(eps=1.0), queries=20), l2(eps=1.0), "budget"),
+    "square-l1": (square(l1(eps=6.0), queries=20), l1(eps=6.0), "first"),
 }
 
 

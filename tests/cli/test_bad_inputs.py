@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bantamweight.cli import _code
-from tests.cli.corpus import data, models, places, studies
+from tests.cli.corpus import attacks, compressions, data, explanations, models, places, scores, ship, studies
 from tests.cli.corpus.desk import BANTAM, Desk
 
 CASES = {
@@ -20,6 +20,11 @@ CASES = {
         "study": studies.CASES,
         "model": models.CASES,
         "place": places.CASES,
+        "attack": attacks.CASES,
+        "explain": explanations.CASES,
+        "score": scores.CASES,
+        "ship": ship.CASES,
+        "compress": compressions.CASES,
     }.items()
     for name, case in cases.items()
 }

@@ -15,9 +15,19 @@ from bantamweight.models.small_cnn import small_cnn
 NAMES = parts.names("explainers")
 
 
+FEW = {
+    "integrated_gradients": {"steps": 8, "most": 16},
+    "lime": {"samples": 24, "segments": 8},
+    "rise": {"masks": 24, "cells": 4},
+    "score_cam": {"layer": "features.3"},
+    "smooth_grad": {"samples": 3},
+}
+"""Methods that look at many copies of an image, at few."""
+
+
 @pytest.fixture(params=NAMES)
 def explainer(request: pytest.FixtureRequest) -> Explainer:
-    return parts.configure("explainers", request.param).make()
+    return parts.configure("explainers", {"use": request.param, **FEW.get(request.param, {})}).make()
 
 
 @pytest.fixture(scope="module")

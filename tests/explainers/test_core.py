@@ -9,7 +9,8 @@ from torch.nn import functional as F
 
 from bantamweight.errors import InputError
 from bantamweight.explainers import Explainer, explain
-from bantamweight.explainers._core import Heat, Undefined, cam, input_gradient, pair
+from bantamweight.explainers._cam import cam
+from bantamweight.explainers._core import Heat, Undefined, input_gradient, pair
 from bantamweight.explainers._layers import find_layer
 from bantamweight.explainers.grad_cam import grad_cam
 from bantamweight.explainers.gradient import gradient

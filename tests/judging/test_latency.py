@@ -7,7 +7,7 @@ import pytest
 
 from bantamweight.errors import InputError
 from bantamweight.facts import Fact, select
-from bantamweight.judging.latency import latency_facts
+from bantamweight.judging.latency import latency_facts, over_facts
 from bantamweight.judging.parity import parity_facts
 from bantamweight.runtimes import Parity
 
@@ -106,3 +106,21 @@ def test_parity_as_facts() -> None:
     assert (by_metric["parity_top1"].k, by_metric["parity_top1"].n) == (49, 50)
     assert by_metric["parity_holds"].value == 1.0
     assert {fact.runtime for fact in facts} == {"onnxruntime"}
+
+
+def test_over_another_runtime_by_hand() -> None:
+    slow = np.full((10, 1), 12e-3)
+    seconds = {
+        ("net", "torch"): {1: slow},
+        ("net/cut", "torch"): {1: slow / 3},
+        ("net/cut", "onnxruntime_int8"): {1: slow / 12},
+    }
+    facts = over_facts(seconds, ("net", "torch"), threads=1)
+    assert [(fact.variant, fact.runtime, fact.batch) for fact in facts] == [
+        ("net/cut", "torch", 1),
+        ("net/cut", "onnxruntime_int8", 1),
+    ]
+    assert [fact.value for fact in facts] == pytest.approx([3.0, 12.0])
+    assert {(fact.other, fact.against, fact.metric) for fact in facts} == {("net", "torch", "speedup_over")}
+    with pytest.raises(InputError, match="was not timed"):
+        over_facts(seconds, ("net", "openvino"), threads=1)

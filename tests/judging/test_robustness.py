@@ -52,6 +52,7 @@ def test_untargeted_cell_by_hand():
     assert all((f.variant, f.threat, f.attack) == ("net", "linf 8/255", "pgd") for f in facts)
     counts = {f.metric: (f.k, f.n) for f in facts if f.kind == "proportion"}
     assert counts == {
+        "right_before": (8, 10),
         "robust_accuracy": (3, 10),
         "fooled_overall": (7, 10),
         "attack_success": (5, 8),
@@ -102,8 +103,14 @@ def test_nothing_right_before_leaves_only_what_can_be_said():
     for name in ("right", "attacked", "success", "survives_8bit"):
         columns[name] = np.zeros(10, bool)
     facts = robustness_facts(columns)
-    assert {f.metric for f in facts} == {"robust_accuracy", "fooled_overall"}
+    assert {f.metric for f in facts} == {"right_before", "robust_accuracy", "fooled_overall"}
     assert only(facts, "robust_accuracy").k == 0
+
+
+def test_rounding_is_told_only_where_it_was_looked_at():
+    columns = verdicts()
+    del columns["survives_8bit"]
+    assert not select(robustness_facts(columns), "survives_8bit")
 
 
 def test_ragged_or_missing_columns_are_refused():

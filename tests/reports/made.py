@@ -18,6 +18,7 @@ from bantamweight.judging.accuracy import accuracy_facts, paired_facts, pairs_to
 from bantamweight.judging.latency import latency_facts
 from bantamweight.judging.recommend import recommend, recommended_facts
 from bantamweight.judging.transfer import transfer_facts
+from tests.reports import made_attacks, made_cuts
 
 SCRIPT = "<script>document.title='owned'</script>"
 CLASSES = (SCRIPT, '"><img src=x onerror=alert(1)>', "{{ 7 * 7 }}\u2028</script><!--", "tennis & 'golf'", "plain")
@@ -40,6 +41,9 @@ def made(folder: Path) -> Path:
     jobs = [_data(folder, labels)]
     jobs += [_evaluated(folder, name, labels, answers[name]) for name in NAMES]
     jobs += [_explained(folder, name, target) for name in NAMES for target in ("", CLASSES[0]) if name != "small"]
+    jobs.append(_scored(folder, "net"))
+    jobs += [_shown(folder, "protocol", name, f"linf {eps}") for name in ("net", NAMES[-1]) for eps in (0.03, 0.1)]
+    jobs += [_shown(folder, "minimum_norm", name, "l2 unbounded") for name in ("net", NAMES[-1])]
     run = folder / "runs" / "made-1"
     run.mkdir(parents=True)
     table.save(every_fact(labels, answers), run / "facts.parquet")
@@ -57,7 +61,19 @@ def every_fact(labels: np.ndarray, answers: dict[str, np.ndarray]) -> list[Fact]
     found += [recovery_fact(right, name, "net", split="test") for name in NAMES if name.endswith("tuned")]
     cuts = {0.0: right["net"], **{share: right[f"net/magnitude-{share}"] for share in (0.2, 0.5, 0.8)}}
     found.append(trend_fact(cuts, variant="net", item="magnitude", split="test"))
-    found += [*_curves(), *_costs(), *_attacked(), *_carried(labels, answers), *_maps(), *_data_facts()]
+    found += [
+        *_curves(),
+        *_costs(),
+        *_attacked(),
+        *_carried(labels, answers),
+        *_maps(),
+        *_trust(),
+        *_drift(),
+        *_explain_costs(),
+        *_data_facts(),
+    ]
+    found += made_cuts.cuts(VARIANTS, right, SCRIPT, found)
+    found += made_attacks.protocols(NAMES, N, SCRIPT) + made_attacks.distances(("net", NAMES[-1]), N)
     found += recommended_facts(found, recommend(found))
     stamped = [fact.model_copy(update={"study": "made", "job": "0" * 32, "machine": "a machine"}) for fact in found]
     return [fact if fact.threads else fact.model_copy(update={"threads": 2}) for fact in stamped]
@@ -167,6 +183,62 @@ def _maps() -> list[Fact]:
     return found
 
 
+SHAKEN = ("rank", "top", "centre", "ssim")
+
+
+def _trust() -> list[Fact]:
+    """Scores with baselines, the gate, and drift over its floor."""
+    found = []
+    for name in ("net", "net/magnitude-0.5"):
+        for place, item in enumerate(("grad_cam", "guided_backprop", "random_map", "edge_map")):
+            about: dict[str, Any] = {"variant": name, "item": item, "n": 60}
+            for metric, value in (("mprt", 0.1 + place / 5), ("deletion", 0.3), ("iou", 0.2), ("pixel_auc", 0.7)):
+                ends = {"low": value - 0.02, "high": value + 0.02}
+                found.append(Fact(metric=f"map_{metric}", kind="mean", value=value, **ends, **about))
+            found.append(Fact(metric="mprt_failed", kind="flag", value=float(place > 0), **about))
+            for step, layer in enumerate(("<b>fc</b>", "conv1"), start=1):
+                where = {"step": float(step), "against": layer}
+                found.append(Fact(metric="map_mprt_curve", kind="mean", value=0.2 * step, **where, **about))
+            if place < 2:
+                sure = {"against": "random_map", "p": 0.01, "p_adjusted": 0.02 + place}
+                sure["p_adjusted"] = min(1.0, sure["p_adjusted"])
+                ends = {"low": 0.05, "high": 0.15}
+                found.append(Fact(metric="map_deletion_gain", kind="score", value=0.1, **ends, **sure, **about))
+    return found
+
+
+def _drift() -> list[Fact]:
+    found = []
+    cells = [({"against": "dense"}, name) for name in NAMES if "/" in name]
+    cells += [
+        ({"against": "attacked", "attack": "pgd(steps=40)", "threat": f"linf {eps}"}, "net") for eps in (0.01, 0.03)
+    ]
+    for where, name in cells:
+        about = {"variant": name, "item": "grad_cam", "n": 60, **where}
+        for measure in SHAKEN:
+            ends = {"low": 0.3, "high": 0.5}
+            found.append(Fact(metric=f"drift_{measure}", kind="mean", value=0.4, p_adjusted=0.001, **ends, **about))
+            found.append(Fact(metric=f"drift_{measure}_floor", kind="mean", value=0.05, low=0.04, high=0.06, **about))
+        found.append(Fact(metric="gaze_moved", kind="flag", value=1.0, note="above: rank", **about))
+    return found
+
+
+def _explain_costs() -> list[Fact]:
+    found = []
+    for item, ms in (("grad_cam", 0.4), ("guided_backprop", 0.9)):
+        for batch in (1, 8):
+            about: dict[str, Any] = {"variant": "net", "item": item, "batch": batch, "step": 32.0}
+            clock = {"kind": "time", "unit": "ms", "origin": "measured", **about}
+            found.append(Fact(metric="explain_ms", value=ms, low=0.9 * ms, high=1.1 * ms, n=7, **clock))
+            found += [
+                Fact(metric=f"explain_{part}_ms", value=ms / 3, **clock) for part in ("forward", "backward", "rest")
+            ]
+            passes = {"kind": "score", "unit": "rows per image", **about}
+            found += [Fact(metric=f"explain_{part}", value=2.0, **passes) for part in ("forwards", "backwards")]
+            found.append(Fact(metric="explain_peak_bytes", kind="count", value=2e6, unit="bytes", **about))
+    return found
+
+
 def _data_facts() -> list[Fact]:
     counts = {"train": 300, "val": 60, "test": N}
     found = [Fact(metric="data_images", kind="count", value=n, n=n, split=split) for split, n in counts.items()]
@@ -215,6 +287,13 @@ def _evaluated(store: Path, name: str, labels: np.ndarray, answers: np.ndarray) 
     return job
 
 
+def _scored(store: Path, name: str) -> dict[str, Any]:
+    folder, job = _folder(store, "score", variant=name, split="test")
+    said = {"n": 60, "sentences": [f"grad_cam {SCRIPT} passes the check of the parameters."], "undefined": {}}
+    (folder / "scores.json").write_text(json.dumps(said), encoding="utf-8")
+    return job
+
+
 def _explained(store: Path, name: str, target: str) -> dict[str, Any]:
     labels = {"variant": name, "attack": "pgd(steps=40)", "threat": "linf 0.03", "target": target}
     folder, job = _folder(store, "explain", **labels)
@@ -247,6 +326,16 @@ def _example(folder: Path, index: int, target: str) -> dict[str, Any]:
         "flat": ["grad_cam clean"] if index == 2 else [],
         "pictures": pictures,
     }
+
+
+def _shown(store: Path, kind: str, name: str, threat: str) -> dict[str, Any]:
+    folder, job = _folder(store, kind, variant=name, attack="fast" if kind == "protocol" else "ddn", threat=threat)
+    about = made_attacks.shown(kind, threat, CLASSES)
+    (folder / "pictures").mkdir()
+    for seed, path in enumerate(path for item in about["items"] for path in item["pictures"].values()):
+        _picture(folder / path, seed)
+    (folder / "shown.json").write_text(json.dumps(about), encoding="utf-8")
+    return job
 
 
 def _manifest(jobs: list[dict[str, Any]]) -> dict[str, Any]:

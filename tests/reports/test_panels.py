@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,8 +15,11 @@ from bantamweight import facts as table
 from bantamweight import parts
 from bantamweight.facts import Fact, proportion
 from bantamweight.reports import _charts, report
+from bantamweight.reports._blocks import Block, Cell, Chart, Fragment, Group, Panel, Prose, Table
 from bantamweight.reports._core import panels
 from bantamweight.reports._run import Context, read
+from bantamweight.reports.panels.checks import checks
+from tests.reports.made import NAMES, SCRIPT
 from tests.reports.tree import parse
 
 
@@ -97,6 +102,122 @@ def test_a_gallery_shows_nothing_outside_its_job(run: Path, tmp_path: Path) -> N
         said = json.loads(path.read_text(encoding="utf-8"))
         for item in said["items"]:
             item["pictures"]["original"] = "../../secret.png"
+        path.write_text(json.dumps(said), encoding="utf-8")
+    html = report(store / "runs" / run.name).read_text(encoding="utf-8")
+    assert "iVBORyBzZWNyZXQ" not in html  # base64 of the secret
+
+
+Built = dict[str, Panel]
+
+
+@pytest.fixture(scope="module")
+def built(context: Context) -> Built:
+    """Every panel of the made-up run, by name."""
+    return dict(panels(context))
+
+
+def blocks_of(panel: Panel) -> list[Block]:
+    """Every block of a panel, groups opened."""
+
+    def opened(blocks: Sequence[Block]) -> Iterator[Block]:
+        for block in blocks:
+            yield from opened(block.blocks) if isinstance(block, Group) else [block]
+
+    return list(opened(panel.blocks))
+
+
+def charts_of(panel: Panel) -> list[Chart]:
+    return [block for block in blocks_of(panel) if isinstance(block, Chart)]
+
+
+def values_of(spec: Mapping[str, Any], *keys: str) -> list[dict[str, Any]]:
+    """The rows with these columns that a specification draws."""
+    held = [spec.get("data", {}), *(layer.get("data", {}) for layer in spec["layer"])]
+    found = [row for data in held for row in data.get("values", ()) if set(keys) <= row.keys()]
+    return [row for at, row in enumerate(found) if row not in found[:at]]  # layers repeat their data
+
+
+def test_curves_begin_at_what_was_right_and_carry_bands_and_chance(built: Built) -> None:
+    charts = charts_of(built["curves"])
+    (fast,) = [chart for chart in charts if chart.table.caption == "Still right, net, fast, linf"]
+    assert [layer["mark"]["type"] for layer in fast.spec["layer"]].count("area") == 1
+    (chance,) = [row["y"] for row in values_of(fast.spec) if list(row) == ["y"]]
+    assert chance == pytest.approx(1 / 5)
+    rows = [row for row in values_of(fast.spec, "x", "low", "high") if row["colour"] == "as trained"]
+    assert [(row["x"], row["y"]) for row in rows] == [(0.0, 0.8), (0.03, 0.68), (0.1, 0.4)]
+    (ddn,) = [chart for chart in charts if chart.table.caption == "Still right, net, ddn, l2"]
+    assert [row[1] for row in ddn.table.rows][:4] == ["0", "0.2000", "0.4000", "0.6000"]
+    (table,) = [block for block in blocks_of(built["curves"]) if isinstance(block, Table)]
+    assert "98.8% [93.3, 99.8], n\xa0=\xa080" in table.rows[0]
+
+
+def test_every_image_of_a_protocol_is_in_one_part_of_its_bar(built: Built) -> None:
+    images, queries, *_ = charts_of(built["cascade"])
+    rows = [row for row in values_of(images.spec, "name", "part", "value") if row["name"] == "net 20%"]
+    found = {row["part"]: row["value"] for row in rows}
+    assert found == {"transferred": 10, "pgd": 12, "audit": 0, "stands": 58, "wrong before": 20}
+    for name in {row["name"] for row in values_of(queries.spec, "name")}:
+        shares = [row["value"] for row in values_of(queries.spec, "name", "part", "value") if row["name"] == name]
+        assert sum(shares) == pytest.approx(1.0)
+    tables = [block for block in blocks_of(built["cascade"]) if isinstance(block, Table)]
+    line = next(row for row in tables[0].rows if row[0] == "net" and row[1] == "pgd")
+    assert list(line[2:7]) == ["80", "15.0% [8.8, 24.4], n\xa0=\xa080", "100.0%", "720", "640"]
+
+
+def test_checks_and_audit_are_said_in_a_line_each(context: Context, built: Built) -> None:
+    overview, failed, *_ = [block for block in blocks_of(built["checks"]) if isinstance(block, Table)]
+    lines = {row[0]: row for row in overview.rows if row[1] == "fast, linf\xa00.03"}
+    assert lines["net"][2] == Cell("2 / 0 / 1")
+    assert lines["net"][3] == "broken: 0 of 4; at 95% at most 52.7% of survivors"
+    assert lines["small"][3] == "broken: 1 of 4; at 95% at most 52.7% of survivors"
+    assert lines["net"][4] == "no"
+    escalated = lines[NAMES[2]][4]
+    assert isinstance(escalated, Cell)
+    assert SCRIPT in escalated.text
+    assert {row[0] for row in failed.rows} == {NAMES[2]}
+    (missing,) = [block for block in blocks_of(built["checks"]) if isinstance(block, Prose)]
+    assert "doubling (it runs at level full only)" in missing.text
+    sound = tuple(fact for fact in context.facts if fact.variant != NAMES[2])
+    alone = checks(Context(context.folder, context.manifest, sound))
+    assert alone is not None
+    assert "No check failed." in [block.text for block in alone.blocks if isinstance(block, Prose)]
+
+
+def test_the_diagonal_of_the_transfer_matrix_is_the_attack_at_home(built: Built) -> None:
+    over_all, given, *_ = charts_of(built["transfer"])
+    home = {row[0]: row[2] for row in over_all.table.rows}["small"]
+    assert home == "31.2% [22.2, 42.1], n\xa0=\xa080"  # attack_success of pgd on small at linf 0.03
+    assert {row[0]: row[2] for row in given.table.rows}.get("small", "\N{EN DASH}") == "\N{EN DASH}"
+    (cell,) = [row for row in values_of(over_all.spec, "x", "y", "interval") if row["x"] == row["y"] == "small"]
+    assert cell["interval"] == "22\N{EN DASH}42"
+    (warm,) = [block for block in blocks_of(built["transfer"]) if isinstance(block, Table)]
+    assert list(warm.rows[0][:2]) == ["net/magnitude-0.2", "net"]
+    assert "12.5% [6.9, 21.5], n\xa0=\xa080" in warm.rows[0]
+
+
+def test_images_grow_with_eps_and_are_sorted_by_distance(built: Built) -> None:
+    (growing,) = [block for block in blocks_of(built["growing"]) if isinstance(block, Fragment)]
+    grid, other = growing.values["grids"]
+    assert grid["title"].startswith("Image 1,")  # the one whose fate changes
+    assert [float(head) for head in grid["heads"]] == [0.03, 0.1]
+    assert [[cell["success"] for cell in row["cells"]] for row in grid["rows"]] == [[False, True]] * 2
+    assert all(cell["uri"].startswith("data:image/png") for row in grid["rows"] for cell in row["cells"])
+    assert other["title"].startswith("Image 0,")
+    (nearest,) = [block for block in blocks_of(built["nearest"]) if isinstance(block, Fragment)]
+    assert len(nearest.values["strips"]) == 2
+    for strip in nearest.values["strips"]:
+        assert [float(one["distance"]) for one in strip["items"]] == pytest.approx([0.3, 0.6, 0.9])
+
+
+def test_pictures_of_protocols_stay_inside_their_job(run: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    shutil.copytree(run.parents[1], store)
+    (store / "secret.png").write_bytes(b"\x89PNG secret")
+    for path in store.glob("jobs/*/shown.json"):
+        said = json.loads(path.read_text(encoding="utf-8"))
+        for item in said["items"]:
+            item["pictures"]["adversarial"] = "../../secret.png"
+        said["items"].append({"index": 9})
         path.write_text(json.dumps(said), encoding="utf-8")
     html = report(store / "runs" / run.name).read_text(encoding="utf-8")
     assert "iVBORyBzZWNyZXQ" not in html  # base64 of the secret

@@ -47,6 +47,7 @@ NETS = [
     ("resnet20", 16, 3),
     ("resnet_small", 16, 3),
 ]
+"""The families of ImageNet are exported in the slow suite (test_families.py)."""
 
 
 @pytest.fixture(scope="session")

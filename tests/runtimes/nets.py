@@ -74,3 +74,24 @@ def chance() -> nn.Module:
 def failing() -> nn.Module:
     """Raises."""
     return _Failing()
+
+
+class _Bent(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 8, 3, padding=1)
+        self.second = nn.Conv2d(8, 8, 3, padding=1)
+        self.head = nn.Linear(8 * 8 * 8, 10)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.second(torch.erf(self.first(images))).flatten(1))
+
+
+def bent() -> nn.Module:
+    """Between its convolutions is a function that has no integer kernel."""
+    return _Bent()
+
+
+def plain() -> nn.Module:
+    """One matrix product, whose int8 form a person can work out."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 10))

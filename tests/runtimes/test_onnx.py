@@ -20,12 +20,13 @@ from bantamweight.runtimes._core import probe
 from bantamweight.variants import PROGRAM, Variant, build
 
 from .conftest import NETS, lively
+from .test_families import FAMILIES
 
 
 def test_the_zoo_is_covered() -> None:
     from bantamweight.models import ALSO
 
-    assert set(names("models")) - set(ALSO) == {name for name, _, _ in NETS}
+    assert set(names("models")) - set(ALSO) == {name for name, _, _ in NETS} | set(FAMILIES)
 
 
 @pytest.mark.parametrize("net", NETS, ids=str)

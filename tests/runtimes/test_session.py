@@ -22,7 +22,7 @@ def answering(logits: np.ndarray) -> Session:
 
 
 def test_what_there_is() -> None:
-    assert names("runtimes") == ["onnxruntime", "torch"]
+    assert names("runtimes") == ["onnxruntime", "onnxruntime_int8", "openvino", "openvino_int8", "torch"]
 
 
 def test_torch_is_the_module(tmp_path: Path) -> None:

@@ -44,6 +44,10 @@ def test_the_digits_study_attacks_and_explains_every_variant() -> None:
     assert kinds["attack"] >= 5 * len(names)
     for kind in ("data", "train", "compress", "finetune", "evaluate", "transfer", "explain", "sensitivity", "latency"):
         assert kinds[kind], kind
+    assert (kinds["protocol"], kinds["minimum_norm"]) == (3 * 5 + 1, 5)
+    asked = [job for job in found.jobs if job.kind == "protocol"]
+    assert [job.labels["variant"] for job in asked if job.settings["audit"]] == ["small_cnn"]
+    assert {job.labels.get("parent") for job in asked} == {None, "small_cnn"}
 
 
 def test_the_sports_study_is_seed_000_entire() -> None:
@@ -101,6 +105,70 @@ def test_the_same_cell_of_two_blocks_is_one_job() -> None:
     assert sum(job.kind == "attack" for job in _plan({"attack": [block, block]}).jobs) == 1
 
 
+PROTOCOL: dict[str, Any] = {"protocol": "fast", "threats": ["linf 0.1", "linf 0.3"], "n": 20}
+
+
+def test_a_protocol_begins_with_the_nearest_ancestor_that_was_asked_the_same() -> None:
+    cut = {"compress": [{**CUTS, "variants": "mlp", "sparsity": 0.5}]}
+    shipped = {**PROTOCOL, "variants": ["mlp", "mlp/*/tuned"]}
+    found = _plan({**cut, "attack": [{**PROTOCOL, "variants": "mlp/**"}, shipped]})
+    jobs = {(job.labels["variant"], job.labels["threat"]): job for job in found.jobs if job.kind == "protocol"}
+    assert {variant for variant, _ in jobs} == {"mlp", "mlp/magnitude-0.5", "mlp/magnitude-0.5/tuned"}
+    for threat in ("linf 0.1", "linf 0.3"):
+        dense, pruned, tuned = (jobs[name, threat] for name in sorted({variant for variant, _ in jobs}))
+        assert "parent" not in dense.inputs
+        assert (tuned.inputs["parent"], tuned.labels["parent"]) == (pruned.key, pruned.labels["variant"])
+        assert tuned.labels["attack"] == tuned.labels["protocol"] == "fast"
+        assert "target" not in tuned.labels
+    alone = _plan({**cut, "attack": [shipped]})
+    tuned = next(job for job in alone.jobs if job.kind == "protocol" and job.labels["variant"].endswith("tuned"))
+    assert tuned.labels["parent"] == "mlp"
+    for other in ({"warm": False}, {"n": 21}):
+        apart = _plan({**cut, "attack": [{**PROTOCOL, "variants": "mlp"}, {**shipped, "variants": "mlp/**", **other}]})
+        tuned = next(job for job in apart.jobs if job.kind == "protocol" and job.labels["variant"].endswith("tuned"))
+        assert tuned.labels.get("parent") == (None if "warm" in other else "mlp/magnitude-0.5")
+
+
+def test_what_the_key_of_a_protocol_follows() -> None:
+    def key(**settings: Any) -> str:
+        (job,) = (
+            job
+            for job in _plan({"attack": [{**PROTOCOL, "variants": "mlp", "threats": "linf 0.1", **settings}]}).jobs
+            if job.kind == "protocol"
+        )
+        return job.key
+
+    base = key()
+    assert base == key(protocol={"use": "fast", "steps": 30}, audit=0, warm=False)
+    changed = [
+        {"protocol": {"use": "fast", "steps": 20}},
+        {"audit": 3},
+        {"checks": "full"},
+        {"targeted": "3"},
+        {"n": 8},
+    ]
+    assert len({base, *(key(**one) for one in changed)}) == 1 + len(changed)
+
+
+def test_more_to_audit_than_there_is_and_every_kind_of_target_can_be_meant() -> None:
+    block = {**PROTOCOL, "variants": "mlp", "audit": 1000, "targeted": ["none", "3", "least-likely", "all"]}
+    jobs = [job for job in _plan({"attack": [block]}).jobs if job.kind == "protocol"]
+    assert {job.labels.get("target") for job in jobs} == {None, "3", "least-likely", "all"}
+
+
+def test_protocols_carry_their_images_over_too() -> None:
+    found = _plan({"attack": [{**PROTOCOL, "threats": "linf 0.1", "transfer": {"n": 10}}]})
+    carried = {(job.labels["source"], job.labels["variant"]) for job in found.jobs if job.kind == "transfer"}
+    assert carried == {("small_cnn", "mlp"), ("mlp", "small_cnn")}
+
+
+def test_minimum_norm_is_planned_without_a_budget() -> None:
+    block = {"use": "minimum_norm", "variants": "*", "attack": {"use": "ddn", "steps": 5}, "norm": "l2"}
+    jobs = [job for job in _plan({"measure": [block]}).jobs if job.kind == "minimum_norm"]
+    assert {job.labels["threat"] for job in jobs} == {"l2 unbounded"}
+    assert len(jobs) == 2
+
+
 def _keys(found: Plan) -> dict[str, str]:
     return {f"{job.kind} {job.labels.get('variant', '')} {job.labels.get('split', '')}": job.key for job in found.jobs}
 
@@ -139,6 +207,10 @@ def test_seeds_and_selectors() -> None:
         ({"attack": [{"use": "fgsm", "threats": "linf 0.1", "targets": "11"}]}, "attack.0: '11' is not a class"),
         ({"attack": [{"use": "fgsm", "threats": "linf 0.1", "split": "tets"}]}, "did you mean 'test'?"),
         ({"attack": [{"use": "fgsm", "threats": "linf 0.1", "variants": "mpl"}]}, "did you mean 'mlp'?"),
+        ({"attack": [{**PROTOCOL, "targeted": "al"}]}, "attack.0: 'al' is neither a class nor"),
+        ({"attack": [{**PROTOCOL, "protocol": "autoattack", "threats": "l0 3"}]}, "attack.0: "),
+        ({"measure": [{"use": "minimum_norm", "attack": "pgd", "norm": "l2"}]}, "measure.0: pgd needs an eps"),
+        ({"measure": [{"use": "minimum_norm", "attack": "ddn", "norm": "linf"}]}, "measure.0: "),
         ({"compress": [{**CUTS, "variants": "x*"}]}, "compress.0: no variant is called"),
         ({"explain": [{"use": "gradient", "attack": "fgsm"}]}, "both 'attack' and 'threat'"),
         ({"train": [{"model": {"use": "mlp", "size": 3}, "epochs": 1}]}, "train.0.model"),
@@ -158,4 +230,8 @@ def test_the_study_in_the_manual_is_one(tmp_path: Path) -> None:
     (tmp_path / "manual.yaml").write_text(text, encoding="utf-8")
     found = plan(read(tmp_path / "manual.yaml"), SPORTS10, threads=2)
     assert {"cnn", "cnn/magnitude-0.5/tuned"} <= {one.name for one in found.variants}
-    assert "pgd(rate=0.01)" in {job.labels.get("attack") for job in found.jobs}
+    assert {"pgd(rate=0.01)", "fast(steps=20)"} <= {job.labels.get("attack") for job in found.jobs}
+    asked = [job for job in found.jobs if job.kind == "protocol"]
+    assert {(job.settings["audit"], job.settings["checks"]) for job in asked} == {(59, "full")}
+    assert {job.labels.get("target") for job in asked} == {None, "least-likely"}
+    assert "cnn" in {job.labels.get("parent") for job in asked}

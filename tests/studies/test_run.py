@@ -16,6 +16,8 @@ import pytest
 from bantamweight import facts as table
 from bantamweight.errors import InputError
 from bantamweight.facts import Fact, select
+from bantamweight.parts import configure
+from bantamweight.recipes import _campaign, robustness
 from bantamweight.studies import Progress, Run, run
 from bantamweight.studies.store import Store, clean
 
@@ -27,6 +29,10 @@ STUDY: dict[str, Any] = {
     "attack": [
         {"use": "fgsm", "threats": ["linf 0.1", "linf 0.2"], "n": 32},
         {"use": {"use": "pgd", "steps": 3}, "threats": "linf 0.1", "targets": ["none", "3"], "n": 32, "transfer": {}},
+        {"protocol": {"use": "fast", "steps": 3, "classes": 1}, "threats": "linf 0.1", "n": 32,
+         "variants": ["small_cnn", "small_cnn/**"], "audit": 3, "transfer": {"sources": "small_cnn", "to": "mlp"}},
+        {"protocol": {"use": "fast", "steps": 3, "classes": 1}, "threats": "linf 0.1", "n": 16, "variants": "mlp",
+         "targeted": ["least-likely", "all"], "checks": "none"},
     ],
     "explain": [{"use": ["gradient", "grad_cam"], "attack": "fgsm", "threat": "linf 0.1", "n": 16, "show": 4}],
     "measure": [
@@ -34,6 +40,8 @@ STUDY: dict[str, Any] = {
         {"use": "sensitivity", "variants": "small_cnn", "criterion": "magnitude", "sparsity": [0.9], "n": 32},
         {"use": "minimum_eps", "variants": "*", "attack": {"use": "pgd", "steps": 2}, "threat": "linf 0.5", "rounds": 3,
          "n": 16},
+        {"use": "minimum_norm", "variants": "*", "attack": {"use": "ddn", "steps": 8}, "norm": "l2", "n": 16,
+         "show": 3},
         {"use": "latency", "variants": "*", "runtimes": ["torch"], "batches": 1, "runs": 20, "warmups": 1},
     ],
     "recommend": {"attack": {"use": "pgd", "steps": 3}, "threat": "linf 0.1"},
@@ -51,7 +59,10 @@ BRIEF = {key: STUDY[key] for key in ("study", "data")} | {
 def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Run, list[Progress]]:
     store = tmp_path_factory.mktemp("run") / "store"
     seen: list[Progress] = []
-    return store, run(STUDY, store=store, threads=1, progress=seen.append), seen
+    with pytest.MonkeyPatch.context() as patch:  # the reference ensemble takes seconds per audit
+        small = {"use": "autoattack", "steps": 4, "queries": 20}
+        patch.setattr(robustness, "_reference", lambda budget: configure("protocols", small).make(budget))
+        return store, run(STUDY, store=store, threads=1, progress=seen.append), seen
 
 
 def _computed(facts: tuple[Fact, ...]) -> list[Fact]:
@@ -80,6 +91,15 @@ def test_every_kind_of_fact_is_there(done: tuple[Path, Run, list[Progress]]) -> 
         "targeted_success",
         "transfer_success",
         "eps_for_half",
+        "cascade_broken",
+        "cascade_share",
+        "check",
+        "audit_bound",
+        "escalated",
+        "warm_start_broken",
+        "distance_l2",
+        "accuracy_at_eps",
+        "eps_for_chance",
         "map_correlation",
         "explainer_undefined",
         "latency_ms",
@@ -96,12 +116,72 @@ def test_every_kind_of_fact_is_there(done: tuple[Path, Run, list[Progress]]) -> 
     (undefined,) = select(result.facts, "explainer_undefined", variant="mlp", against="")
     assert undefined.item == "grad_cam"
     for fact in select(result.facts, "robust_accuracy"):
-        assert fact.n == 32
+        assert fact.n == (16 if fact.protocol and fact.variant == "mlp" else 32)
         assert fact.attack
         assert fact.threat
         assert fact.seed == 0
     (moved,) = select(result.facts, "transfer_success", source="mlp", variant="small_cnn", target="")
     assert moved.threat == "linf 0.1"
+
+
+def test_a_protocol_adds_up_and_begins_with_its_parent(done: tuple[Path, Run, list[Progress]]) -> None:
+    store, result, _ = done
+    name = "fast(steps=3, classes=1)"
+    cells = select(result.facts, "robust_accuracy", protocol=name, target="")
+    assert len(cells) == 3
+    for robust in cells:
+        cell = {"variant": robust.variant, "threat": robust.threat, "attack": name, "target": ""}
+        (before,) = select(result.facts, "right_before", **cell)
+        kills = select(result.facts, "cascade_broken", **cell)
+        assert before.k - sum(fact.k for fact in kills) == robust.k
+        assert sum(fact.value for fact in select(result.facts, "cascade_share", **cell)) == pytest.approx(1.0)
+        (audited,) = select(result.facts, "audited", **cell)
+        assert audited.value <= 3
+        warm = select(result.facts, "warm_start_broken", **cell)
+        assert bool(warm) == ("/" in robust.variant)
+        first = min(kills, key=lambda fact: fact.step)
+        assert (first.item == "transferred") == bool(warm)
+        if warm:
+            assert (warm[0].k, warm[0].n, warm[0].source) == (first.k, first.n, robust.variant.rpartition("/")[0])
+    mine = ("small_cnn/magnitude-0.5", "small_cnn")
+    paired = select(result.facts, "robust_accuracy_difference", attack=name, threat="linf 0.1", target="")
+    assert mine in {(fact.variant, fact.other) for fact in paired}
+    aimed = {fact.target for fact in select(result.facts, "targeted_success", attack=name)}
+    assert aimed == {"least-likely", "all"}
+    carried = select(result.facts, "transfer_success", attack=name, source="small_cnn", variant="mlp")
+    assert [fact.threat for fact in carried] == ["linf 0.1"]
+    manifest = json.loads((result.path / "run.json").read_text())
+    for job in manifest["jobs"]:
+        if job["kind"] in ("protocol", "minimum_norm"):
+            shown = json.loads((store / job["folder"] / "shown.json").read_text())
+            assert len(shown["items"]) in (3, 8)
+            for item in shown["items"]:
+                for picture in item["pictures"].values():
+                    assert (store / job["folder"] / picture).read_bytes().startswith(b"\x89PNG")
+            sizes = [item["sizes"]["l2"] for item in shown["items"]]
+            assert job["kind"] == "protocol" or sizes == sorted(sizes)
+
+
+def test_a_protocol_that_was_killed_goes_on_in_the_shard_it_was_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_campaign, "SHARD", 8)
+    study = {
+        **BRIEF,
+        "attack": [{"protocol": {"use": "fast", "steps": 3, "classes": 1}, "threats": "linf 0.1", "n": 32}],
+    }
+
+    def die(event: Progress) -> None:
+        if event.kind == "protocol" and event.done >= 0.5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(study, store=tmp_path / "a", threads=1, progress=die)
+    assert len(list(tmp_path.glob("a/scratch/*/verdicts/stages/main-*"))) == 2
+    assert not list((tmp_path / "a" / "aside").iterdir())
+    again, whole = (run(study, store=tmp_path / name, threads=1) for name in ("a", "b"))
+    assert _computed(again.facts) == _computed(whole.facts)
+    assert not list((tmp_path / "a" / "scratch").iterdir())
 
 
 def test_the_folder_is_what_reports_read(done: tuple[Path, Run, list[Progress]]) -> None:

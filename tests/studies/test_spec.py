@@ -34,6 +34,8 @@ measure:
 """
 )
 
+PROTOCOL = SMALL + "attack:\n  - protocol: {use: fast, steps: 9}\n    threats: linf 0.1\n"
+
 
 def _read(tmp_path: Path, text: str, *overrides: str) -> Study:
     (tmp_path / "s.yaml").write_text(text, encoding="utf-8")
@@ -51,6 +53,15 @@ def test_what_is_read(tmp_path: Path) -> None:
     assert tuned is not None
     assert (recipe_of(tuned)["rate"], recipe_of(tuned)["epochs"]) == (1e-4, 1)
     assert str(recipe_of(tuned)["optimizer"]) == "adam"
+
+
+def test_a_protocol_beside_an_attack(tmp_path: Path) -> None:
+    (block,) = _read(tmp_path, PROTOCOL + "    use: fgsm\n    targets: '3'\n    audit: 59\n").attack
+    assert [str(part) for part in block.protocol] == ["fast(steps=9)"]
+    assert [str(part) for part in block.use] == ["fgsm"]
+    assert (block.audit, block.checks, block.targeted) == (59, "probe", ("none",))
+    study = _read(tmp_path, PROTOCOL, "attack.0.protocol=[fast, {use: autoattack, queries: 100}]")
+    assert [str(part) for part in study.attack[0].protocol] == ["fast", "autoattack(queries=100)"]
 
 
 def test_a_mapping_is_a_study_too() -> None:
@@ -121,6 +132,24 @@ FILES = {
     BLOCKS.replace("{epochs: 1}", "{epochs: 1, optimizer: adan}"): "'adan' is not in optimizers; did you mean 'adam'?",
     BLOCKS.replace("use: sizes", "use: size"): "line 14: measure.0: expected 'use' to be one of",
     BLOCKS.replace("use: sizes", "use: latency"): "needs 'runtimes'",
+    BLOCKS.replace(
+        "use: sizes", "use: minimum_norm, attack: ddn, norm: l3"
+    ): "line 14: measure.0.norm: 'l3' is not known",
+    PROTOCOL.replace("fast", "fsat"): "line 7: attack.0.protocol.0: 'fsat' is not in protocols; did you mean 'fast'?",
+    PROTOCOL.replace("steps", "stepz"): "fast has no setting 'stepz'; did you mean 'steps'?",
+    PROTOCOL + "    until: first\n": "line 7: attack.0: a protocol ends at an image's first success; leave 'until'",
+    PROTOCOL + "    targets: '3'\n": "a protocol takes 'targeted'",
+    PROTOCOL + "    keep: 8\n": "a protocol keeps every image",
+    PROTOCOL + "    audit: -1\n": "line 9: attack.0.audit: input should be greater than or equal to 0",
+    PROTOCOL + "    checks: all\n": "line 9: attack.0.checks: 'all' is not known",
+    PROTOCOL + "    audits: 3\n": "attack.0 has no setting 'audits'; did you mean 'audit'?",
+    SMALL + "attack: {threats: linf 0.1}\n": "expected 'use' (attacks) or 'protocol'",
+    **{
+        BLOCKS.replace(
+            "    threats: [linf", f"    {key}: {value}\n    threats: [linf"
+        ): f"{key!r} belongs to a protocol"
+        for key, value in (("audit", 59), ("checks", "full"), ("targeted", "all"), ("warm", "true"))
+    },
 }
 
 

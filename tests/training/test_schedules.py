@@ -83,3 +83,13 @@ def test_every_schedule_gives_finite_shares_at_any_length(name, span):
 def test_a_setting_out_of_range_is_an_input_error():
     with pytest.raises(InputError, match=r"cosine\.warmup"):
         configure("schedules", {"use": "cosine", "warmup": 1.5})
+
+
+def test_linear_and_stepwise_by_hand():
+    assert factors({"use": "linear"}, Span(1, 4)) == [0.0, 0.25, 0.5, 0.75]
+    falling = {"use": "linear", "start": 1.0, "end": 0.2, "begin": 0.25, "until": 0.75}
+    assert factors(falling, Span(2, 4)) == pytest.approx([1.0, 1.0, 1.0, 0.8, 0.6, 0.4, 0.2, 0.2])
+    assert factors("stepwise", Span(3, 2)) == [1 / 3, 1 / 3, 2 / 3, 2 / 3, 1.0, 1.0]
+    assert factors({"use": "stepwise", "levels": [1, 0.5]}, Span(1, 5)) == [1.0, 1.0, 1.0, 0.5, 0.5]
+    with pytest.raises(InputError, match="ends after it begins"):
+        factors({"use": "linear", "begin": 0.6, "until": 0.5})

@@ -105,7 +105,7 @@ LINES: Cases = {
     "an option without its value": Case(lambda desk: run(desk, "--store"), "--store"),
     "a word for a number": Case(lambda _: ["evaluate", "mlp", "digits", "--n", "many"], r"--n.*valid integer"),
     "an argument that is missing": Case(lambda _: ["evaluate", "mlp"], "Missing argument.*DATA"),
-    "an argument too many": Case(lambda _: ["profile", "mlp", "mlp"], "unexpected extra argument"),
+    "an argument too many": Case(lambda _: ["evaluate", "mlp", "digits", "mlp"], "unexpected extra argument"),
     "a kind with a slip": Case(lambda _: ["list", "attack"], r"'attack' .*did you mean 'attacks'\?"),
     "a name with an escape": Case(lambda _: ["profile", "\x1b[31mred"], r"'.*\[31mred' is not a model"),
     "a name with a NUL": Case(lambda _: ["evaluate", "mlp", "a\0b"], "neither a path that exists nor a source"),

@@ -112,7 +112,27 @@ SETTINGS: Cases = {
         "attack: {use: pgd, threats: linf 0.1, split: tests}\n", r"no split 'tests'; did you mean 'test'\?"
     ),
     "a cut of everything": also("compress: {use: magnitude, sparsity: 1.0}\n", r"sparsity.*less than 1, got 1\.0"),
-    "a cut of nothing": also("compress: {use: magnitude, sparsity: 0}\n", r"sparsity.*greater than 0"),
+    "a cut below nothing": also(
+        "compress: {use: magnitude, sparsity: -0.1}\n", r"sparsity.*greater than or equal to 0"
+    ),
+    "a cut to nothing in particular": also("compress: {use: magnitude}\n", "expected one target"),
+    "a cut to two targets": also(
+        "compress: {use: l1_channels, sparsity: 0.5, target: {macs: 0.5}}\n", "expected one target"
+    ),
+    "a cut to an unknown target": also("compress: {use: l1_channels, target: {mac: 0.5}}\n", "target"),
+    "a cut that leaves all MACs": also("compress: {use: l1_channels, target: {macs: 1.0}}\n", "model as it is"),
+    "zeros that lower MACs": also("compress: {use: magnitude, target: {macs: 0.5}}\n", "lowers no macs"),
+    "an unknown schedule": also("compress: {use: magnitude, sparsity: 0.5, schedule: gradually}\n", "gradual"),
+    "a schedule without training": also(
+        "compress: {use: magnitude, sparsity: 0.5, schedule: iterative}\n", "trains what it cuts; add finetune"
+    ),
+    "a teacher there is not": also(
+        "compress: {use: magnitude, sparsity: 0.5, finetune: {objective: distill, teacher: nett}}\n",
+        "no variant is called 'nett'",
+    ),
+    "a teacher of nobody": also(
+        "compress: {use: magnitude, sparsity: 0.5, finetune: {teacher: net}}\n", "has no use for a teacher"
+    ),
     "a cut by an unknown allocation": also(
         "compress: {use: magnitude, sparsity: 0.5, allocate: globl}\n", r"'globl' is not known; did you mean 'global'\?"
     ),

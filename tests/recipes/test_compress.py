@@ -1,0 +1,224 @@
+"""From a model to a lighter one: targets met, schedules as data, kills survived, answers that can be checked."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import bantamweight as bw
+from bantamweight import variants
+from bantamweight.compression import measure, sizes
+from bantamweight.data import Data, load
+from bantamweight.errors import InputError
+from bantamweight.models._profile import profile
+from bantamweight.recipes import _stages
+from bantamweight.recipes._cuts import latency_on
+from bantamweight.recipes._rounds import rounds
+from bantamweight.recipes.compress import compress
+from bantamweight.training import fresh, train
+from bantamweight.variants import Variant
+
+QUICK = {"epochs": 1, "batch": 64, "rate": 2e-3, "precision": "fp32"}
+
+
+class Killed(BaseException):
+    """A stand-in for SIGKILL that a test can place exactly."""
+
+
+@pytest.fixture(scope="module")
+def digits() -> Data:
+    return load("digits")
+
+
+@pytest.fixture(scope="module")
+def dense(digits: Data) -> Variant:
+    net = fresh({"use": "small_cnn"}, digits, seed=0, name="net")
+    trained = train(net, digits, epochs=3, batch=64, rate=3e-3, precision="fp32").variant
+    assert trained is not None
+    return trained
+
+
+def macs(variant: Variant) -> int:
+    return profile(variants.build(variant), variant.input_shape).macs
+
+
+def test_rounds_by_hand() -> None:
+    """Each round keeps the same share of what was there: 1/8 in three rounds is half of a half of a half."""
+    training = {"epochs": 1}
+    assert [one.value for one in rounds("iterative", "sparsity", 0.875, 0.0, training, 3)] == [0.5, 0.75, 0.875]
+    assert [one.value for one in rounds("iterative", "macs", 0.25, 1000.0, training, 2)] == [pytest.approx(500), 250.0]
+    assert [one.value for one in rounds("iterative", "size_bytes", 250, 1000.0, training, 2)] == [
+        pytest.approx(500),
+        250,
+    ]
+    assert rounds("one-shot", "macs", 0.25, 0.0, None) == ((0.25, None),)
+    with pytest.raises(InputError, match="expected a size_bytes below the model's 1000"):
+        rounds("iterative", "size_bytes", 2000, 1000.0, training, 2)
+
+
+@pytest.mark.parametrize(
+    ("use", "target"),
+    [
+        ("magnitude", {"sparsity": 0.8}),
+        ("magnitude", {"size_bytes": 100_000}),
+        ("taylor_weights", {"sparsity": 0.5}),
+        ("l1_channels", {"macs": 0.5}),
+        ("low_rank", {"parameters": 0.6}),
+    ],
+)
+def test_a_target_is_met_and_what_is_said_can_be_counted(
+    use: str, target: dict[str, float], dense: Variant, digits: Data, tmp_path: Path
+) -> None:
+    made = compress(dense, digits, use, target=target, finetune=None, out=tmp_path / "out")
+    ((kind, value),) = target.items()
+    said = made.summary
+    again = variants.load(tmp_path / "out")
+    module = variants.build(again)
+    counted = profile(module, again.input_shape)
+    assert said["hash"] == again.hash == made.variant.hash
+    assert said["achieved"]["macs"] == counted.macs
+    assert said["achieved"]["flops"] == 2 * counted.macs
+    assert said["achieved"]["parameters"] == counted.parameters
+    assert said["achieved"]["nonzeros"] == measure(module).nonzeros
+    assert said["achieved"]["size_bytes"] == sizes(again)
+    reached = {
+        "sparsity": measure(module).sparsity,
+        "size_bytes": min(sizes(again).values()),
+        "macs": counted.macs / macs(dense),
+        "parameters": counted.parameters / said["dense"]["parameters"],
+    }[kind]
+    assert said["achieved"]["reached"] == pytest.approx(reached)
+    assert reached == pytest.approx(value, abs=1e-4) if kind == "sparsity" else reached <= value
+    n = len(digits.splits["test"])
+    assert said["accuracy"]["result"]["n"] == said["against_parent"]["n"] == n
+    gap = said["accuracy"]["result"]["correct"] - said["accuracy"]["dense"]["correct"]
+    assert said["against_parent"]["gained"] - said["against_parent"]["lost"] == gap
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
+    assert json.loads(json.dumps(said)) == said
+
+
+def test_iterative_cuts_reach_the_same_target(dense: Variant, digits: Data) -> None:
+    once = compress(dense, digits, "l1_channels", target={"macs": 0.3}, finetune=QUICK)
+    thrice = compress(dense, digits, "l1_channels", target={"macs": 0.3}, finetune=QUICK, schedule="iterative")
+    for made in (once, thrice):
+        assert 0.27 < made.summary["achieved"]["reached"] <= 0.3
+        assert made.summary["achieved"]["reached"] == pytest.approx(macs(made.variant) / macs(dense))
+        assert made.summary["accuracy"]["result"]["value"] > 0.8
+    assert len([edit for edit in thrice.variant.edits if edit["edit"] == "channels"]) == 3
+    share = compress(
+        dense, digits, "random_channels", target={"sparsity": 0.5}, finetune=QUICK, schedule="iterative", rounds=2
+    )
+    assert share.summary["achieved"]["reached"] == pytest.approx(0.5, abs=0.02)
+
+
+@pytest.mark.parametrize("schedule", ["one-shot", "gradual"])
+def test_the_parent_teaches_where_the_objective_learns(schedule: Any, dense: Variant, digits: Data) -> None:
+    """With all weight on the teacher no label is looked at; without one the training would be refused."""
+    training = {**QUICK, "epochs": 2, "objective": {"use": "distill", "weight": 1.0}}
+    made = compress(dense, digits, "magnitude", target={"sparsity": 0.8}, finetune=training, schedule=schedule)
+    assert made.summary["accuracy"]["result"]["value"] > 0.8
+
+
+def test_gradual_ends_at_the_sparsity(dense: Variant, digits: Data) -> None:
+    made = compress(
+        dense, digits, "lamp", target={"sparsity": 0.9}, finetune={**QUICK, "epochs": 3}, schedule="gradual"
+    )
+    assert made.summary["achieved"]["reached"] == pytest.approx(0.9, abs=1e-4)
+    assert made.summary["accuracy"]["result"]["value"] > 0.8
+    assert set(made.summary["accuracy"]) == {"split", "dense", "result"}
+
+
+@pytest.mark.parametrize("schedule", ["iterative", "gradual"])
+def test_killed_after_any_stage_it_goes_on_and_ends_the_same(
+    schedule: Any, dense: Variant, digits: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings: Any = {"target": {"sparsity": 0.8}, "finetune": QUICK, "schedule": schedule, "rounds": 2}
+    whole = compress(dense, digits, "magnitude", **settings)
+    saves, save = [0], variants.save
+
+    def stopping(variant: Variant, folder: Path) -> None:
+        save(variant, folder)
+        saves[0] += 1
+        raise Killed
+
+    for _ in range(10):
+        monkeypatch.setattr(variants, "save", stopping)
+        try:
+            compress(dense, digits, "magnitude", **settings, out=tmp_path / "out")
+            break
+        except Killed:
+            monkeypatch.setattr(variants, "save", save)
+        assert not (tmp_path / "out").exists()
+        if saves[0] == (5 if schedule == "iterative" else 1):
+            break
+    monkeypatch.setattr(variants, "save", save)
+    tuned: list[str] = []
+    monkeypatch.setattr(_stages, "tune", lambda *_, **__: tuned.append("again"))
+    made = compress(dense, digits, "magnitude", **settings, out=tmp_path / "out")
+    assert made.variant.hash == whole.variant.hash
+    assert tuned == []
+    assert {key: made.summary[key] for key in ("achieved", "accuracy")} == {
+        key: whole.summary[key] for key in ("achieved", "accuracy")
+    }
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_finished_answer_is_read_and_another_question_refused(dense: Variant, digits: Data, tmp_path: Path) -> None:
+    first = bw.compress(dense, digits, target={"sparsity": 0.5}, finetune=None, out=tmp_path / "out")
+    again = bw.compress(dense, digits, target={"sparsity": 0.5}, finetune=None, out=tmp_path / "out")
+    assert again.summary == first.summary
+    assert again.variant.hash == first.variant.hash
+    with pytest.raises(InputError, match="the answer to another question"):
+        bw.compress(dense, digits, target={"sparsity": 0.6}, finetune=None, out=tmp_path / "out")
+
+
+def test_a_latency_is_reached_along_the_path(dense: Variant, digits: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a clock that ticks once per MAC the answer is known: the largest cut at or below the budget."""
+    monkeypatch.setattr("bantamweight.recipes.compress.latency_on", lambda *_, **__: lambda net: float(macs(net)))
+    budget = macs(dense) / 2
+    made = compress(dense, digits, "l1_channels", target={"latency_ms": budget}, finetune=None)
+    achieved = made.summary["achieved"]
+    assert achieved["reached"] == macs(made.variant) <= budget < achieved["above"]
+    with pytest.raises(InputError, match="expected latency_ms of at most 1"):
+        compress(dense, digits, "l1_channels", target={"latency_ms": 1.0}, finetune=None)
+
+
+def test_a_latency_is_the_median_of_calls_on_the_runtime(dense: Variant) -> None:
+    assert 0 < latency_on("torch", 1)(dense) < 10_000
+
+
+def test_a_cut_spread_by_sensitivity_spares_what_matters(dense: Variant, digits: Data) -> None:
+    made = compress(dense, digits, target={"sparsity": 0.8}, allocate="sensitivity", finetune=None)
+    alike = compress(dense, digits, target={"sparsity": 0.8}, allocate="per_layer", finetune=None)
+    assert made.summary["achieved"]["reached"] == pytest.approx(0.8, abs=1e-3)
+    layers = measure(variants.build(made.variant)).layers
+    assert max(layers.values()) - min(layers.values()) > 0.1
+    ours, theirs = (each.summary["accuracy"]["result"]["value"] for each in (made, alike))
+    assert ours > theirs
+
+
+def test_greedy_and_independent_selection_take_the_same_share(dense: Variant, digits: Data) -> None:
+    cuts = [
+        compress(dense, digits, "l1_channels", target={"sparsity": 0.5}, allocate=how, finetune=None)
+        for how in ("independent", "greedy")
+    ]
+    assert cuts[0].summary["achieved"]["macs"] == cuts[1].summary["achieved"]["macs"]
+    assert cuts[0].variant.hash != cuts[1].variant.hash
+    with pytest.raises(InputError, match="greedy selection takes one share"):
+        compress(dense, digits, "l1_channels", target={"macs": 0.5}, allocate="greedy", finetune=None)
+    with pytest.raises(InputError, match="'erk' is no allocation of channels"):
+        compress(dense, digits, "l1_channels", target={"macs": 0.5}, allocate="erk", finetune=None)
+    with pytest.raises(InputError, match="leave out allocate"):
+        compress(dense, digits, "low_rank", target={"macs": 0.5}, allocate="erk", finetune=None)
+
+
+def test_the_caller_s_model_is_left_as_it_was(dense: Variant, digits: Data) -> None:
+    before, state = dense.hash, torch.get_rng_state()
+    compress(dense, digits, "l1_channels", target={"macs": 0.5}, finetune=None)
+    fresh_hash = Variant(**{name: getattr(dense, name) for name in Variant.__dataclass_fields__}).hash
+    assert fresh_hash == before
+    assert torch.equal(torch.get_rng_state(), state)
