@@ -1,0 +1,51 @@
+"""Compression measured: what a cut costs, what it saves, and how that compares with other libraries.
+
+The rows of `benchmarks/compression.md` come from these command lines, run from the root of the checkout while nothing
+else runs (the load at the start is printed with every table):
+
+    export BANTAM_DATA=../shared/data
+    python benchmarks/compression.py monotone
+    python benchmarks/compression.py curves
+    python benchmarks/compression.py bytes
+    python benchmarks/compression.py int8 --qat
+    python benchmarks/compression.py int8 --nets resnet20 --eps 0.5/255
+    python benchmarks/compression.py int8 --nets resnet2b --eps 2/255
+    python benchmarks/compression.py latency
+
+Progress goes to the standard error, tables to the standard output. A command is a file `_NAME.py` beside this one with
+`options(parser)` and `main(options)`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+
+import torch
+
+from bantamweight.machine import describe
+
+COMMANDS = {
+    "monotone": ("_monotone", "achieved MACs over 20 asked ratios: six nets, two criteria, two allocations"),
+    "bytes": ("_ships_bytes", "every format's real size, dense, pruned, in int8, and both"),
+    "int8": ("_ships_int8", "accuracy and agreement of static int8, what stayed float, attacks on it"),
+    "latency": ("_ships_latency", "milliseconds on every runtime, and how many times as fast as eager"),
+    "curves": ("_curves", "accuracy against MACs of six criteria of channels and of torch-pruning's own pruner"),
+}
+
+
+def main() -> None:
+    """Parse and run one command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, (module, said) in COMMANDS.items():
+        made = commands.add_parser(name, help=said)
+        made.add_argument("--threads", type=int, default=describe().cores)
+        importlib.import_module(module).options(made)
+    chosen = parser.parse_args()
+    torch.set_num_threads(chosen.threads)
+    importlib.import_module(COMMANDS[chosen.command][0]).main(chosen)
+
+
+if __name__ == "__main__":
+    main()
