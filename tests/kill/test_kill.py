@@ -96,12 +96,15 @@ def started(study: Path, store: Path) -> subprocess.Popen[str]:
 def test_three_processes_on_one_store_of_which_one_is_killed(tmp_path: Path) -> None:
     study = tmp_path / "study.yaml"
     study.write_text(SMALL)
-    together = [started(study, tmp_path / "shared") for _ in range(3)]
-    victim, *others = together
+    victim = started(study, tmp_path / "shared")
+    together = [victim]
     try:
         assert victim.stderr is not None
         while "train" not in victim.stderr.readline():
             assert victim.poll() is None
+        # Only now, or one of them might be training and the victim waiting.
+        others = [started(study, tmp_path / "shared") for _ in range(2)]
+        together += others
         victim.kill()
         assert victim.wait() == -signal.SIGKILL
         alone = run(study, store=tmp_path / "alone", threads=1)

@@ -70,6 +70,7 @@ def every_fact(labels: np.ndarray, answers: dict[str, np.ndarray]) -> list[Fact]
         *_trust(),
         *_drift(),
         *_explain_costs(),
+        *_anatomy(),
         *_data_facts(),
     ]
     found += made_cuts.cuts(VARIANTS, right, SCRIPT, found)
@@ -236,6 +237,27 @@ def _explain_costs() -> list[Fact]:
             passes = {"kind": "score", "unit": "rows per image", **about}
             found += [Fact(metric=f"explain_{part}", value=2.0, **passes) for part in ("forwards", "backwards")]
             found.append(Fact(metric="explain_peak_bytes", kind="count", value=2e6, unit="bytes", **about))
+    return found
+
+
+def _anatomy() -> list[Fact]:
+    """Of a net with one layer that is called twice and one without a known field."""
+    found = [
+        Fact(metric="training_bytes", kind="count", value=3e6, item=part, against="adamw", batch=32, variant="net")
+        for part in ("weights", "activations", "peak")
+    ]
+    found += [
+        Fact(metric=f"roof_{rate}", kind="score", value=value, origin="measured", variant="net")
+        for rate, value in (("flops", 2e11), ("bandwidth", 1e10))
+    ]
+    for step, (item, kind) in enumerate(((LAYERS[0], "Conv2d"), ("relu", "ReLU"), ("relu", "ReLU"), ("fc", "Linear"))):
+        about: dict[str, Any] = {"variant": "net", "item": item, "against": kind, "step": float(step)}
+        counts = {"parameters": 100, "macs": 0 if kind == "ReLU" else 5000, "activation_bytes": 400, "saved_bytes": 400}
+        found += [Fact(metric=f"layer_{name}", kind="count", value=value, **about) for name, value in counts.items()]
+        if kind != "Linear":
+            found += [Fact(metric=f"layer_{name}", kind="score", value=3.0, **about) for name in ("field", "stride")]
+        clock = {"kind": "time", "unit": "ms", "origin": "measured", **about}
+        found += [Fact(metric=f"layer_{name}", value=0.25, **clock) for name in ("ms", "least_ms")]
     return found
 
 

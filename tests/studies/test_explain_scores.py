@@ -25,7 +25,10 @@ STUDY = {
         "metrics": ["sparseness", "pixel_auc", {"use": "mprt", "most": 2}],
         "drift": {"draws": 2},
     },
-    "measure": {"use": "explain_cost", "explainers": "gradient", "batches": [1], "runs": 6},
+    "measure": [
+        {"use": "explain_cost", "explainers": "gradient", "batches": [1], "runs": 6},
+        {"use": "anatomy", "batch": 8, "optimizer": "momentum"},
+    ],
 }
 
 
@@ -61,6 +64,18 @@ def test_what_maps_cost_is_measured_on_the_dense_net(result) -> None:
     (whole,) = select(result.facts, "explain_ms")
     assert (whole.variant, whole.item, whole.batch, whole.step, whole.n) == ("mlp", "gradient", 1, 16.0, 6)
     assert {fact.metric for fact in result.facts} >= {"explain_peak_bytes", "explain_forwards", "explain_rest_ms"}
+
+
+def test_the_anatomy_of_the_dense_net_adds_up_to_its_counts(result) -> None:
+    layers = select(result.facts, "layer_parameters")
+    assert {fact.variant for fact in layers} == {"mlp"}
+    (peak,) = select(result.facts, "training_bytes", item="peak")
+    (weights,) = select(result.facts, "training_bytes", item="weights")
+    assert 4 * sum(fact.value for fact in layers) <= weights.value < peak.value
+    assert (peak.batch, peak.against) == (8, "momentum")
+    timed = select(result.facts, "layer_ms")
+    assert [fact.item for fact in timed] == [fact.item for fact in layers if fact.item != "functional"]
+    assert all(fact.origin == "measured" and fact.value > 0 for fact in timed)
 
 
 def test_what_the_scores_allow_one_to_say_is_stored(result) -> None:

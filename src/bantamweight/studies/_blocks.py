@@ -12,6 +12,7 @@ from bantamweight.parts import Part, configure, number, settings
 from bantamweight.recipes import FINETUNE
 
 __all__ = [
+    "AnatomyBlock",
     "AttackBlock",
     "CompressBlock",
     "ExplainBlock",
@@ -320,7 +321,18 @@ class ExplainCost(_Block):
     runs: Annotated[int, Field(ge=6, le=1_000, strict=True)] = 7
 
 
-Measure = Annotated[Sizes | Latency | Sensitivity | MinimumEps | MinimumNorm | ExplainCost, Field(discriminator="use")]
+class AnatomyBlock(_Block):
+    """A net layer by layer: counts, receptive fields, times under the roof, and the memory of training on `batch`."""
+
+    use: Literal["anatomy"]
+    variants: Selector = DENSE
+    batch: Count = 32
+    optimizer: Literal["sgd", "momentum", "adamw"] = "adamw"
+
+
+Measure = Annotated[
+    Sizes | Latency | Sensitivity | MinimumEps | MinimumNorm | ExplainCost | AnatomyBlock, Field(discriminator="use")
+]
 
 
 Scenario = Literal["mobile", "edge", "cloud", "high-security"]

@@ -10,6 +10,7 @@ from bantamweight.parts import Part
 from bantamweight.studies import _protocols
 from bantamweight.studies._blocks import (
     NO_TARGET,
+    AnatomyBlock,
     AttackBlock,
     ExplainBlock,
     ExplainCost,
@@ -200,6 +201,9 @@ def measure(planner: Planner) -> None:
                 planner.add("sensitivity", sensed, inputs, {"variant": variety.name, "split": split})
             elif isinstance(block, MinimumEps):
                 _minimum(planner, block, variety, where)
+            elif isinstance(block, AnatomyBlock):
+                given = {"batch": block.batch, "optimizer": block.optimizer}
+                planner.add("anatomy", given, inputs, {"variant": variety.name}, data=False)
             else:
                 planner.add("sizes", {}, inputs, {"variant": variety.name}, data=False)
 

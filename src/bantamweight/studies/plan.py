@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Job", "Plan", "Planner", "Subject", "Variety", "machine", "plan", "select", "subject"]
 
 KINDS = "bantamweight.studies.jobs"
-TIMED = frozenset({"latency", "explain_cost"})
+TIMED = frozenset({"latency", "explain_cost", "anatomy"})
 """Jobs whose results belong to one machine."""
 
 ORDER = (
@@ -42,6 +42,7 @@ ORDER = (
     "sizes",
     "latency",
     "explain_cost",
+    "anatomy",
 )
 """Variants first, each after its parent; clocks last, when nothing else has to be done."""
 
