@@ -45,6 +45,10 @@ ROOMS = {
 }
 
 
+SECOND = {"threats": "eps"}
+"""Rooms whose parts can be written in two words: the setting that the second is for."""
+
+
 @dataclass(frozen=True)
 class Room:
     """Annotation of a setting that holds another part: `Annotated[dict, Room("threats")]`."""
@@ -203,11 +207,16 @@ def settings(function: Callable[..., Any]) -> type[BaseModel]:
 
 
 def configure(room: str, spec: Any, *, trust: bool = False) -> Part:
-    """Check a spec (`"pgd"`, `{"use": "pgd", "steps": 40}` or a Part) and return the part, not yet made."""
+    """Check a spec (`"pgd"`, `{"use": "pgd", "steps": 40}` or a Part) and return the part, not yet made.
+
+    A threat may be two words: `linf 8/255` is `{"use": "linf", "eps": "8/255"}`.
+    """
     if isinstance(spec, Part):
         return spec
     if isinstance(spec, str):
-        spec = {"use": spec}
+        first, _, second = spec.strip().partition(" ")
+        short = room in SECOND and second.strip()
+        spec = {"use": first, SECOND[room]: second.strip()} if short else {"use": spec}
     if not isinstance(spec, Mapping) or not isinstance(spec.get("use"), str):
         raise InputError(f"expected a part of {room} as a name or as {{use: NAME, ...}}, got {_short(spec)}")
     name = plain(spec["use"])

@@ -71,6 +71,7 @@ def every_fact(labels: np.ndarray, answers: dict[str, np.ndarray]) -> list[Fact]
         *_drift(),
         *_explain_costs(),
         *_anatomy(),
+        *_hardened(),
         *_data_facts(),
     ]
     found += made_cuts.cuts(VARIANTS, right, SCRIPT, found)
@@ -258,6 +259,31 @@ def _anatomy() -> list[Fact]:
             found += [Fact(metric=f"layer_{name}", kind="score", value=3.0, **about) for name in ("field", "stride")]
         clock = {"kind": "time", "unit": "ms", "origin": "measured", **about}
         found += [Fact(metric=f"layer_{name}", value=0.25, **clock) for name in ("ms", "least_ms")]
+    return found
+
+
+def _hardened() -> list[Fact]:
+    """A training with ADMM against attack, a guard that stepped in and an epoch that was begun again."""
+    about: dict[str, Any] = {"variant": "net"}
+    found = [
+        Fact(
+            metric=f"epoch_{name}_residual", kind="score", value=0.5 / epoch, split="train", step=float(epoch), **about
+        )
+        for name in ("primal", "dual")
+        for epoch in (1, 2, 3)
+    ]
+    found += [
+        proportion("epoch_robust_accuracy", 20 + epoch, 60, split="val", step=float(epoch), **about)
+        for epoch in (1, 2, 3)
+    ]
+    for name, value in (("recovering", 7), ("setbacks", 1)):
+        found.append(Fact(metric=f"epoch_{name}", kind="count", value=value, split="train", step=2.0, **about))
+    for when, value in (("before", 0.8), ("after", 0.75)):
+        cut = {"kind": "score", "value": value, "split": "train", "step": 2.0}
+        found.append(Fact(metric=f"epoch_accuracy_{when}_cut", **cut, **about))
+    clock = {"origin": "measured", **about}
+    found.append(Fact(metric="training_images_per_second", kind="score", value=512.0, unit="images/s", **clock))
+    found.append(Fact(metric="attack_share", kind="ratio", value=0.6, **clock))
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -199,6 +200,35 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "big").write_text("#" * 1_100_000)
     with pytest.raises(InputError, match="at most"):
         read(tmp_path / "big")
+
+
+def test_a_mapping_takes_keys_from_another_and_its_own_win() -> None:
+    text = """
+a: &a {x: 1, y: 2}
+b: &b {<<: *a, y: 3}
+c: {y: 4, <<: *b, z: 5}
+d: ["<<"]
+"""
+    found = _yaml.read(text, "study.yaml").value
+    assert found["b"] == {"x": 1, "y": 3}
+    assert found["c"] == {"x": 1, "y": 4, "z": 5}
+    assert found["d"] == ["<<"]
+
+
+DOUBLED = "{1}: &{1} {{<<: *{0}, <<: *{0}}}"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: {<<: 3}", "expected one mapping after '<<'"),
+        ("a: &a {<<: *a}", "nested at most 24 deep"),
+        ("a: &a {x: 1}\n" + "\n".join(DOUBLED.format(*pair) for pair in pairwise("abcdefghijklmnopqrs")), "20,000"),
+    ],
+)
+def test_what_is_taken_cannot_explode_either(text: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        _yaml.read(text, "study.yaml")
 
 
 def test_aliases_cannot_explode() -> None:

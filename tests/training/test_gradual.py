@@ -34,7 +34,7 @@ def test_the_curve_by_hand():
     assert due[3] == pytest.approx(0.8 * (1 - (2 / 3) ** 3))
     assert due[6] == pytest.approx(0.8 * (1 - (1 / 3) ** 3))
     assert due[9] == 0.8
-    assert pruning.settled == 9
+    assert [pruning.settled(step) for step in (8, 9, 19)] == [False, True, True]
 
 
 def test_zeros_are_exact_stay_and_are_named_in_the_edit(digits):

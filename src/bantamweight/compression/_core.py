@@ -8,8 +8,8 @@ was asked beside what was achieved, counted in the weights of what came out.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -55,7 +55,7 @@ __all__ = [
     "select",
 ]
 
-Needs = Literal["none", "gradients", "activations", "adversarial gradients", "contributions"]
+Needs = Literal["none", "gradients", "activations", "adversarial gradients", "contributions", "learned scores"]
 Evidence = Mapping[str, Tensor]
 """What a criterion was shown, one tensor per weight name; empty for one that needs none."""
 
@@ -66,7 +66,8 @@ class Criterion:
 
     `score(module, evidence)` returns one score for each weight of every tensor in `prunable(module)` and leaves the
     module as it was. Scores must not depend on a ratio, so that masks for growing ratios are nested. A scheme is a
-    criterion with an `allocation` of its own; one that can reach a single sparsity says which as `only`.
+    criterion with an `allocation` of its own; one that can reach a single sparsity says which as `only`. `asks` says
+    how its evidence is to be gathered, where images alone don't settle that.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Criterion:
     score: Callable[[nn.Module, Evidence], Mapping[str, Tensor]]
     allocation: Allocation | None = None
     only: float | None = None
+    asks: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,7 @@ class ChannelCriterion:
     needs: Needs
     score: Callable[[nn.Module, Evidence, Group], Float[Tensor, " channels"]]
     comparable: bool = False
+    asks: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

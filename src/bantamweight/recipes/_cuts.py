@@ -22,7 +22,6 @@ from bantamweight.compression import (
     compress,
     compress_channels,
     compress_ranks,
-    gather,
     measure,
     recalibrate,
     sensitivity,
@@ -36,6 +35,7 @@ from bantamweight.errors import InputError, near
 from bantamweight.models._profile import profile
 from bantamweight.parts import Part
 from bantamweight.predict import logits_of
+from bantamweight.recipes._shown import SHOWN, evidence_of
 from bantamweight.runtimes._core import prepare
 from bantamweight.runtimes._latency import measure as clock
 from bantamweight.variants import Variant
@@ -49,9 +49,6 @@ SPREADS = {"per_layer": "local", "independent": "local"}
 
 SENSED = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95)
 """Where a layer's curve is measured."""
-
-SHOWN = 1024
-"""Images of the training split that criteria with evidence, and batch norm after a cut, are shown."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +118,8 @@ def cut_to(
 
     Evidence is gathered from at most 1,024 training images. Raises InputError for a target that nothing reaches.
     """
-    evidence = _shown(variant, rule, data, trust)
+    asked = value if kind == "sparsity" else None
+    evidence = None if isinstance(rule, Factorisation) else evidence_of(variant, rule, data, asked, trust)
     if isinstance(rule, Criterion):
         how: str | Allocation | None = allocate
         if allocate == "sensitivity":
@@ -151,16 +149,6 @@ def cut_to(
     if images is not None and narrower:
         made = recalibrate(made, images, name=name, trust=trust)
     return Cut(made, achieved.reached, achieved.below, achieved.above, achieved.uncut)
-
-
-def _shown(variant: Variant, rule: Rule, data: Data, trust: bool) -> Mapping[str, torch.Tensor] | None:
-    if isinstance(rule, Factorisation) or rule.needs == "none":
-        return None
-    train = data.splits.get("train")
-    if train is None or not len(train):
-        raise InputError(f"{rule.name} learns from a split 'train', and {data.name!r} has none; add one")
-    module = variants.build(variant, trust=trust)
-    return gather(module, rule.needs, train.images[:SHOWN], train.labels[:SHOWN])
 
 
 def _sensed(

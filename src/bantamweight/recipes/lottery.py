@@ -15,16 +15,15 @@ from typing import Any
 import torch
 
 from bantamweight import variants
-from bantamweight.compression import Criterion, compress, gather
+from bantamweight.compression import Criterion, compress
 from bantamweight.data import Data, align
 from bantamweight.errors import InputError
 from bantamweight.parts import Part, configure
+from bantamweight.recipes._shown import evidence_of
 from bantamweight.training import train
 from bantamweight.variants import Variant
 
 __all__ = ["Lottery", "lottery"]
-
-SHOWN = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +82,12 @@ def lottery(
     for number in range(1, rounds + 1):
         share = 1 - (1 - sparsity) ** (number / rounds)
         cut, achieved = compress(
-            here, rule, sparsity=share, allocate=allocate, evidence=_shown(here, rule, data, trust), trust=trust
+            here,
+            rule,
+            sparsity=share,
+            allocate=allocate,
+            evidence=evidence_of(here, rule, data, share, trust),
+            trust=trust,
         )
         sparsities.append(achieved.sparsity)
         ticket = _masked(cut, early, f"{start.name}/ticket-{sparsity:g}")
@@ -92,13 +96,6 @@ def lottery(
     if control is not None:
         rival = trained(_masked(cut, control.weights, f"{start.name}/control-{sparsity:g}"), "control").variant
     return Lottery(whole.variant, ticket, here, tuple(sparsities), rival)
-
-
-def _shown(variant: Variant, rule: Criterion, data: Data, trust: bool) -> Mapping[str, torch.Tensor]:
-    if rule.needs == "none":
-        return {}
-    shown = data.splits["train"]
-    return gather(variants.build(variant, trust=trust), rule.needs, shown.images[:SHOWN], shown.labels[:SHOWN])
 
 
 def _masked(cut: Variant, weights: Mapping[str, torch.Tensor], name: str) -> Variant:

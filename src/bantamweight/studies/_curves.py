@@ -16,18 +16,46 @@ __all__ = ["training_facts", "write_history"]
 
 
 def training_facts(trained: Trained) -> list[Fact]:
-    """Facts epoch_loss, epoch_accuracy, epoch_seconds (step = epoch), training_seconds, epochs, best_epoch."""
+    """Facts epoch_loss, epoch_accuracy, epoch_seconds (step = epoch), training_seconds, epochs, best_epoch.
+
+    Where there was an adversary: attack_share of the training time. Where an epoch had more to say: epoch_recovering
+    and epoch_setbacks (counts), and epoch_NAME of each of its measures (residuals of ADMM, robust accuracy, accuracy
+    before and after the last cut). training_images_per_second is of the epochs alone, validation left out.
+    """
     facts = []
     for row in trained.history:
         columns: dict[str, Any] = {"split": row.split, "step": float(row.epoch)}
         facts.append(Fact(metric="epoch_loss", kind="mean", value=row.loss, n=row.n, **columns))
         facts.append(proportion("epoch_accuracy", row.right, row.n, **columns))
         facts.append(_time("epoch_seconds", row.seconds, **columns))
+        counts = {"epoch_recovering": row.recovering, "epoch_setbacks": row.setbacks}
+        facts += [Fact(metric=name, kind="count", value=count, **columns) for name, count in counts.items() if count]
+        facts += [_measured(name, value, row.n, columns) for name, value in row.measures.items()]
+    facts += _throughput(trained)
     facts += [
         _time("training_seconds", trained.seconds),
         Fact(metric="epochs", kind="count", value=trained.epochs, note="stopped early" if trained.stopped else ""),
         Fact(metric="best_epoch", kind="count", value=trained.best_epoch),
     ]
+    return facts
+
+
+def _measured(name: str, value: float, n: int, columns: dict[str, Any]) -> Fact:
+    if name == "robust_accuracy":
+        return proportion("epoch_robust_accuracy", round(value * n), n, **columns)
+    return Fact(metric=f"epoch_{name}", kind="score", value=value, **columns)
+
+
+def _throughput(trained: Trained) -> list[Fact]:
+    rows = [row for row in trained.history if row.split == "train"]
+    seconds, crafting = (sum(getattr(row, name) for row in rows) for name in ("seconds", "crafting_seconds"))
+    if not rows or seconds <= 0:
+        return []
+    rate = {"kind": "score", "unit": "images/s", "value": sum(row.n for row in rows) / seconds}
+    facts = [Fact(metric="training_images_per_second", origin="measured", **rate)]
+    if crafting:
+        share = {"kind": "ratio", "value": crafting / seconds, "note": "of the time of training steps"}
+        facts.append(Fact(metric="attack_share", origin="measured", **share))
     return facts
 
 

@@ -79,21 +79,20 @@ def scalar(text: str) -> Any:
     return text
 
 
+MERGE = "tag:yaml.org,2002:merge"
+
+
 class _Builder:
     """Turns composed nodes into plain data, counting as it goes (aliases count each time they are used)."""
 
     def __init__(self, name: str, lines: dict[tuple[str | int, ...], int]) -> None:
-        self.name, self.lines, self.count = name, lines, 0
+        self.name, self.lines, self.count, self.merging = name, lines, 0, 0
 
     def fail(self, node: yaml.Node, problem: str) -> InputError:
         return InputError(f"{self.name}, line {node.start_mark.line + 1}: {problem}")
 
     def build(self, node: yaml.Node, path: tuple[str | int, ...]) -> Any:
-        self.count += 1
-        if self.count > MOST_VALUES or len(path) > MOST_DEPTH:
-            raise self.fail(
-                node, f"expected at most {MOST_VALUES:,} values nested at most {MOST_DEPTH} deep (aliases counted)"
-            )
+        self._counted(node, len(path))
         self.lines.setdefault(path, node.start_mark.line + 1)
         if isinstance(node, yaml.MappingNode):
             self._plain(node, "map")
@@ -104,13 +103,24 @@ class _Builder:
         assert isinstance(node, yaml.ScalarNode)  # there is no fourth kind
         return self._scalar(node)
 
+    def _counted(self, node: yaml.Node, depth: int) -> None:
+        self.count += 1
+        if self.count > MOST_VALUES or depth > MOST_DEPTH:
+            raise self.fail(
+                node, f"expected at most {MOST_VALUES:,} values nested at most {MOST_DEPTH} deep (aliases counted)"
+            )
+
     def _plain(self, node: yaml.Node, kind: str) -> None:
         if node.tag != f"tag:yaml.org,2002:{kind}":
             raise self.fail(node, f"tags are not allowed in a study, got {_short(node.tag)}")
 
     def _mapping(self, node: yaml.MappingNode, path: tuple[str | int, ...]) -> dict[str, Any]:
         found: dict[str, Any] = {}
+        inherited: dict[str, Any] = {}
         for key_node, value_node in node.value:
+            if key_node.tag == MERGE:
+                inherited |= self._merged(value_node, path)
+                continue
             key = self._scalar(key_node) if isinstance(key_node, yaml.ScalarNode) else None
             if not isinstance(key, str):
                 key = key_node.value if isinstance(key_node, yaml.ScalarNode) else ""
@@ -120,6 +130,17 @@ class _Builder:
                 raise self.fail(key_node, f"the key {key!r} is given twice; keep one")
             self.lines[(*path, key)] = key_node.start_mark.line + 1
             found[key] = self.build(value_node, (*path, key))
+        return {**inherited, **found}
+
+    def _merged(self, node: yaml.Node, path: tuple[str | int, ...]) -> dict[str, Any]:
+        """What `<<: *name` brings: keys of that mapping, which the mapping's own keys override."""
+        if not isinstance(node, yaml.MappingNode):
+            raise self.fail(node, "expected one mapping after '<<', such as '<<: *name', to take keys from")
+        self._plain(node, "map")
+        self.merging += 1  # a mapping may name itself, and the path does not grow here
+        self._counted(node, len(path) + self.merging)
+        found = self._mapping(node, path)
+        self.merging -= 1
         return found
 
     def _scalar(self, node: yaml.ScalarNode) -> Any:
@@ -127,7 +148,7 @@ class _Builder:
             if node.tag != "tag:yaml.org,2002:str":
                 raise self.fail(node, f"tags are not allowed in a study, got {_short(node.tag)}")
             return node.value
-        if node.tag == "tag:yaml.org,2002:merge":
+        if node.tag == MERGE:  # as a value it is a word like any other
             return node.value
         if node.tag not in _PLAIN_TAGS and not node.tag.startswith("tag:yaml.org,2002:timestamp"):
             raise self.fail(node, f"tags are not allowed in a study, got {_short(node.tag)}")

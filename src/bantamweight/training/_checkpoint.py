@@ -23,31 +23,44 @@ from torch.optim import Optimizer
 from bantamweight.errors import InputError, StoreError
 from bantamweight.training._values import Row
 
-__all__ = ["Checkpoint", "Standing", "clear", "fill_optimizer", "optimizer_tensors", "read", "write"]
+__all__ = [
+    "Checkpoint",
+    "Standing",
+    "below",
+    "clear",
+    "fill_optimizer",
+    "optimizer_tensors",
+    "prefixed",
+    "read",
+    "write",
+]
 
 COMMIT = "checkpoint.json"
 
 
 @dataclass(frozen=True)
 class Standing:
-    """How far training has come; `best_value` is what early stopping watches, lower being better."""
+    """How far training has come; `best_value` is what early stopping watches, lower being better; `setbacks` counts
+    epochs that were begun again."""
 
     epoch: int = 0
     best_epoch: int = 0
     best_value: float = float("inf")
     stopped: bool = False
+    setbacks: int = 0
     history: tuple[Row, ...] = ()
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """All that training continues from."""
+    """All that training continues from; `state` is what pruning and averaging remember, by a name of their own."""
 
     standing: Standing
     weights: Mapping[str, Tensor]
     optimizer: Mapping[str, Tensor]
     best: Mapping[str, Tensor]
     kept: Mapping[int, Mapping[str, Tensor]] = field(default_factory=dict)
+    state: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def write(folder: Path, checkpoint: Checkpoint, about: Mapping[str, Any]) -> None:
@@ -59,7 +72,8 @@ def write(folder: Path, checkpoint: Checkpoint, about: Mapping[str, Any]) -> Non
     last, best = f"last-{standing.epoch:05d}.safetensors", f"best-{standing.best_epoch:05d}.safetensors"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _tensors(folder / last, {**_prefixed("weights", checkpoint.weights), **checkpoint.optimizer})
+        own = {**prefixed("weights", checkpoint.weights), **prefixed("state", checkpoint.state)}
+        _tensors(folder / last, {**own, **checkpoint.optimizer})
         # The best weights change seldom; a file of that name is whole, because it was renamed into place.
         if standing.best_epoch == standing.epoch or not (folder / best).exists():
             _tensors(folder / best, checkpoint.best)
@@ -80,8 +94,14 @@ def write(folder: Path, checkpoint: Checkpoint, about: Mapping[str, Any]) -> Non
         ) from error
 
 
-def _prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors under `prefix/`."""
     return {f"{prefix}/{key}": tensor for key, tensor in tensors.items()}
+
+
+def below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Those that are under `prefix/`, by their names there."""
+    return {key.partition("/")[2]: tensor for key, tensor in tensors.items() if key.startswith(f"{prefix}/")}
 
 
 def _tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -106,14 +126,14 @@ def read(folder: Path, about: Mapping[str, Any]) -> Checkpoint | None:
         tensors, best = load_file(folder / said["last"]), load_file(folder / said["best"])
         kept = {int(epoch): load_file(folder / name) for epoch, name in said["kept"].items()}
         history = tuple(Row(**row) for row in said["history"])
-        standing = Standing(said["epoch"], said["best_epoch"], said["best_value"], said["stopped"], history)
+        told = {key: said[key] for key in ("epoch", "best_epoch", "best_value", "stopped", "setbacks")}
+        standing = Standing(**told, history=history)
     except InputError:  # which is a ValueError too
         raise
     except (OSError, KeyError, TypeError, ValueError, AttributeError, SafetensorError) as error:
         raise _damaged(folder, error) from error
-    weights = {key.removeprefix("weights/"): kept for key, kept in tensors.items() if key.startswith("weights/")}
-    optimizer = {key: kept for key, kept in tensors.items() if key.startswith("optimizer/")}
-    return Checkpoint(standing, weights, optimizer, best, kept)
+    optimizer = {key: tensor for key, tensor in tensors.items() if key.startswith("optimizer/")}
+    return Checkpoint(standing, below("weights", tensors), optimizer, best, kept, below("state", tensors))
 
 
 def _same(folder: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:

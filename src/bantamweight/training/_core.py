@@ -50,10 +50,12 @@ def train(
     schedule: Annotated[str | dict[str, Any] | Part, Room("schedules")] = "one_cycle",
     objective: Annotated[str | dict[str, Any] | Part, Room("objectives")] = "standard",
     pruning: Annotated[str | dict[str, Any] | Part | None, Room("pruning")] = None,
+    average: Annotated[float, Field(gt=0, lt=1)] | None = None,
+    setbacks: Annotated[int, Field(ge=0, le=100)] = 0,
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0,
     augment: tuple[str | dict[str, Any], ...] = (),
     patience: Annotated[int, Field(ge=1)] | None = None,
-    monitor: Literal["loss", "accuracy"] = "loss",
+    monitor: Literal["loss", "accuracy", "robust_accuracy"] = "loss",
     seed: int = 0,
     precision: Precision = "auto",
     accelerator: Accelerator = "auto",
@@ -70,8 +72,11 @@ def train(
 
     `folder` keeps checkpoints of every epoch and TensorBoard logs; with `resume`, training continues from there, after
     a kill to the same bits (same machine, threads and settings). `patience` ends training that many epochs after the
-    best one; `monitor` says what "best" compares on the validation split; with `pruning` only epochs at the final
-    sparsity count for either, and what it cut stays zero in later trainings too. Several `devices` share each batch.
+    best one; `monitor` says what "best" compares on the validation split (`robust_accuracy`: under the attack of an
+    adversarial objective); with `pruning` only epochs at the final sparsity count for either, and what it cut stays
+    zero in later trainings too. With `average` what is judged and given back is a running average of the weights with
+    that decay. An epoch whose loss explodes is begun again at half the rate, `setbacks` times in all, before that is an
+    error. Several `devices` share each batch.
 
     The weights after each epoch in `keep` are given back too. With `begin` that many epochs count as done: schedule,
     order and augmentation go on from there, as when weights are rewound. `teacher` is whom an objective such as
@@ -83,7 +88,9 @@ def train(
     settings = checked(train, locals())
     augmentations(settings.augment)  # only to refuse a bad one before anything is computed, and so below
     if not learns_from_a_teacher(settings.objective):
-        settings.objective.make(settings.label_smoothing)
+        made = settings.objective.make(settings.label_smoothing)
+        if settings.monitor == "robust_accuracy" and getattr(made, "probe", None) is None:
+            raise InputError(f"robust_accuracy needs an adversarial objective, got {settings.objective.name!r}")
     if settings.begin >= settings.epochs or any(not settings.begin < kept <= settings.epochs for kept in settings.keep):
         raise InputError(
             f"expected to begin before epoch {settings.epochs} and to keep epochs after that, "

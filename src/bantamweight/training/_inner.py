@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from time import perf_counter
 from typing import Any, Literal, NamedTuple, cast
 
 import torch
@@ -32,6 +33,9 @@ __all__ = ["Ascent", "Crafted", "Forward", "Robust", "Start", "ascend", "ascent"
 Start = Literal["random", "noise", "clean"]
 """A random point of the ball; the image and noise of a thousandth (Zhang et al. 2019); the image itself."""
 
+Against = Literal["labels", "clean answer", "told answer"]
+"""What the steps lead away from: the labels, the net's own answer on the clean image, an answer told by a teacher."""
+
 Forward = Callable[[Images], Logits]
 
 
@@ -45,16 +49,20 @@ class Crafted(NamedTuple):
 @dataclass(frozen=True)
 class Robust:
     """An objective in two halves: what to train against, and the loss once that is known (so that weights can be
-    perturbed in between)."""
+    perturbed in between). `probe` attacks validation images, the net being in eval mode: PGD of ten steps at the whole
+    budget."""
 
     craft: Callable[[nn.Module, Images, Labels, Step], Crafted]
     weigh: Callable[[Forward, Images, Images, Labels], Loss]
+    probe: Callable[[nn.Module, Images, Labels, Step], Images] | None = None
 
     def __call__(self, module: nn.Module, images: Images, labels: Labels, step: Step) -> Loss:
         """The loss on adversarial images; its logits are the adversarial ones, so training accuracy is robust."""
+        started = perf_counter()
         crafted = self.craft(module, images, labels, step)
+        took = perf_counter() - started
         loss = self.weigh(module, images, crafted.images, labels)
-        return loss._replace(recovering=crafted.recovering)
+        return loss._replace(recovering=crafted.recovering, crafting_seconds=took)
 
 
 @dataclass(frozen=True)
@@ -62,8 +70,8 @@ class Ascent:
     """Projected steepest ascent: `rate` is the step in pixels, or with None `share` of the budget.
 
     `mode` is what the net is in meanwhile: "train" uses batch statistics and drops out, "eval" neither. `growth` makes
-    the share of the budget in force at each step. `against` says what rises: cross-entropy on the labels, or the
-    divergence from the answer on the clean image.
+    the share of the budget in force at each step of the training, and `pace` that of the steps. `against` says what
+    rises: cross-entropy on the labels, or the divergence from an answer.
     """
 
     threat: Threat
@@ -73,11 +81,17 @@ class Ascent:
     start: Start
     mode: Literal["train", "eval"]
     growth: Part
-    against: Literal["labels", "clean answer"] = "labels"
+    pace: Part | None = None
+    against: Against = "labels"
 
     def taking(self, steps: int, share: float) -> Ascent:
         """The same threat in more, smaller steps."""
-        return replace(self, steps=steps, share=share, rate=None)
+        return replace(self, steps=steps, share=share, rate=None, pace=None)
+
+    def probe(self, module: nn.Module, images: Images, labels: Labels, step: Step) -> Images:
+        """Where ten steps against the labels drive images at the whole budget, the net being in eval mode."""
+        how = replace(self.taking(10, 0.25), start="random", mode="eval", growth=configure("schedules", "constant"))
+        return ascend(replace(how, against="labels"), module, images, labels, step)
 
 
 def ascent(
@@ -90,7 +104,8 @@ def ascent(
     start: Start,
     mode: Literal["train", "eval"],
     growth: str | dict[str, Any] | Part,
-    against: Literal["labels", "clean answer"] = "labels",
+    pace: str | dict[str, Any] | Part = "constant",
+    against: Against = "labels",
 ) -> Ascent:
     """An ascent from an objective's settings; raises InputError for a threat without a budget, or above the box."""
     made = threat if isinstance(threat, Threat) else configure("threats", threat).make()
@@ -98,21 +113,26 @@ def ascent(
         raise InputError(f"{name} needs a threat with an eps, got {made}; give it one")
     if steps < 1:
         raise InputError(f"{name} needs at least 1 step, got steps={steps}")
-    return Ascent(made, steps, rate, share, start, mode, configure("schedules", growth), against)
+    grows, paced = (configure("schedules", one) for one in (growth, pace))
+    return Ascent(made, steps, rate, share, start, mode, grows, paced, against)
 
 
-def ascend(how: Ascent, module: nn.Module, images: Images, labels: Labels, step: Step) -> Images:
-    """The point that each image is driven to, within ball and box; without a gradient."""
+def ascend(
+    how: Ascent, module: nn.Module, images: Images, labels: Labels, step: Step, told: Logits | None = None
+) -> Images:
+    """The point that each image is driven to, within ball and box; without a gradient. `told` is a teacher's answer."""
     norm, origin = how.threat.norm, images.detach()
-    grown = min(1.0, max(0.0, how.growth.make(Span(step.epochs, step.steps // step.epochs))(step.step)))
+    span = Span(step.epochs, step.steps // step.epochs)
+    grown = min(1.0, max(0.0, how.growth.make(span)(step.step)))
+    paced = 1.0 if how.pace is None else min(1.0, max(0.0, how.pace.make(span)(step.step)))
     eps = torch.full((len(origin),), how.threat.eps * grown, device=origin.device)
     if not grown:
         return origin
     length = (eps * how.share if how.rate is None else torch.full_like(eps, how.rate)).clamp_min(norm.least_step)
     points = _started(how, origin, eps, step)
     with quietly(module, how.mode, half=step.half) as forward:
-        loss = _rising(how, forward, origin, labels)
-        for _ in range(how.steps):
+        loss = _rising(how, forward, origin, labels, told)
+        for _ in range(max(1, round(how.steps * paced))):
             points.requires_grad_(True)
             with torch.enable_grad():
                 (gradient,) = torch.autograd.grad(loss(forward(points)), points)
@@ -132,13 +152,17 @@ def _started(how: Ascent, origin: Images, eps: Float[Tensor, " b"], step: Step) 
     return how.threat.norm.project(origin + 1e-3 * noise, origin, eps)
 
 
-def _rising(how: Ascent, forward: Forward, origin: Images, labels: Labels) -> Callable[[Logits], Tensor]:
+def _rising(
+    how: Ascent, forward: Forward, origin: Images, labels: Labels, told: Logits | None
+) -> Callable[[Logits], Tensor]:
     """What the steps raise: a sum, so that a row's gradient is its own."""
     if how.against == "labels":
         return lambda logits: cross_entropy(logits, labels, reduction="sum")
-    with torch.no_grad():
-        told = forward(origin)
-    return lambda logits: divergence(told, logits).sum()
+    if told is None:
+        with torch.no_grad():
+            told = forward(origin)
+    goal = told
+    return lambda logits: divergence(goal, logits).sum()
 
 
 def divergence(told: Logits, said: Logits) -> Float[Tensor, " b"]:

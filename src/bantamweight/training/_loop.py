@@ -10,9 +10,9 @@ from __future__ import annotations
 import copy
 import inspect
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -20,29 +20,38 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
-from bantamweight.compression._core import prunable
 from bantamweight.data import Split
 from bantamweight.errors import InputError
 from bantamweight.parts import Part, find
-from bantamweight.predict import logits_of
+from bantamweight.training._average import Average
 from bantamweight.training._checkpoint import (
     Checkpoint,
     Standing,
+    below,
     clear,
     fill_optimizer,
     optimizer_tensors,
+    prefixed,
     read,
     write,
 )
 from bantamweight.training._curves import Curves
 from bantamweight.training._device import isolated, leave, seed_step
 from bantamweight.training._epochs import batches, count
+from bantamweight.training._judge import Judge
 from bantamweight.training._settings import Settings
 from bantamweight.training._values import Objective, Pruning, Row, Span, Step
+from bantamweight.training._zeros import Zeros
 
 __all__ = ["Job", "fit"]
+
+EXPLODED = 10.0
+"""A loss of so many times that of guessing has exploded; no objective gets there on its way."""
+
+
+class Exploded(Exception):
+    """A loss that training won't come back from."""
 
 
 @dataclass(frozen=True)
@@ -97,18 +106,27 @@ class _Loop:
         self.module = copy.deepcopy(job.module).to(fabric.device)
         self.memory_format = torch.channels_last if fabric.device.type != "mps" else torch.contiguous_format
         self.module.to(memory_format=self.memory_format)  # type: ignore[call-overload]
-        self.modes = [(part, part.training) for part in self.module.modules()]
         parameters = dict(self.module.named_parameters())
-        self.dead = {name: ~alive.to(fabric.device) for name, alive in job.masks.items()}
-        self._apply_masks()
+        self.zeros = Zeros(self.module, {name: ~alive.to(fabric.device) for name, alive in job.masks.items()})
         moving = [weight for weight in parameters.values() if weight.requires_grad]
         self.optimizer = settings.optimizer.make(moving, settings.rate, settings.weight_decay)
         self.wrapped, self.stepper = fabric.setup(self.module, self.optimizer)
         teacher = () if job.teacher is None else (copy.deepcopy(job.teacher).to(fabric.device),)
         self.objective: Objective = settings.objective.make(settings.label_smoothing, *teacher)
-        self.span = Span(settings.epochs, count(len(job.training), settings.batch))
+        self.replays: int = getattr(self.objective, "replays", 1)
+        self.judge = Judge(
+            self.module,
+            fabric.device,
+            self.memory_format,
+            half=settings.precision == "bf16",
+            seed=settings.seed,
+            probe=getattr(self.objective, "probe", None) if settings.monitor == "robust_accuracy" else None,
+        )
+        self.guessing = math.log(max(2, int(job.training.labels.max()) + 1))
+        self.span = Span(settings.epochs, self.replays * count(len(job.training), settings.batch))
         self.factor = settings.schedule.make(self.span)
         self.pruning: Pruning | None = settings.pruning.make(self.span) if settings.pruning else None
+        self.average = Average(self.module, settings.average) if settings.average is not None else None
         self.best: dict[str, Tensor] = {}
         self.kept: dict[int, dict[str, Tensor]] = {}
 
@@ -126,30 +144,50 @@ class _Loop:
         found = read(job.folder, job.about)
         if found is None:
             return start
-        with torch.no_grad():
-            for key, tensor in self.module.state_dict().items():
-                tensor.copy_(found.weights[key])
-        fill_optimizer(self.optimizer, found.optimizer)
+        self._restore(found)
         self.best = {key: tensor.clone() for key, tensor in found.best.items()}
         self.kept = {epoch: dict(weights) for epoch, weights in found.kept.items()}
         return found.standing
 
+    def _restore(self, found: Checkpoint) -> None:
+        """Weights, optimizer, and what pruning and averaging remember."""
+        with torch.no_grad():
+            for key, tensor in self.module.state_dict().items():
+                tensor.copy_(found.weights[key])
+        fill_optimizer(self.optimizer, found.optimizer)
+        device = self.fabric.device
+        if self.average is not None:
+            self.average.fill(below("average", found.state))
+        if self.pruning is not None:
+            self.pruning.state = {
+                key: tensor.clone().to(device) for key, tensor in below("pruning", found.state).items()
+            }
+
     def epoch(self, standing: Standing) -> Standing:
-        """One epoch of training, one look at the validation split, and whether to go on."""
-        epoch = standing.epoch + 1
-        if self.pruning is not None and epoch > 1:
-            self._bury()
-        rows = [self._train(epoch)]
-        if self.job.validation is not None:
-            rows.append(self._validate(self.job.validation, rows[0]))
-        value = rows[-1].loss if self.job.settings.monitor == "loss" else -rows[-1].accuracy
+        """One epoch of training, one look at the validation split, and whether to go on.
+
+        An epoch that explodes is begun again from where it began, at half the rate, while there are setbacks left.
+        """
+        epoch, allowed = standing.epoch + 1, self.job.settings.setbacks
+        before, dead = self.checkpoint(standing) if standing.setbacks < allowed else None, dict(self.zeros.dead)
+        while True:
+            try:
+                rows = self._rows(epoch, standing.setbacks)
+                break
+            except Exploded as exploded:
+                if standing.setbacks >= allowed or before is None:
+                    raise InputError(str(exploded)) from None
+                self._restore(before)
+                self.zeros.dead = dict(dead)
+                standing = replace(standing, setbacks=standing.setbacks + 1)
+        value = _watched(rows[-1], self.job.settings.monitor)
         # A denser net is no rival of the one that was asked for.
-        denser = self.pruning is not None and epoch * self.span.per_epoch <= self.pruning.settled
+        denser = self.pruning is not None and not self.pruning.settled(epoch * self.span.per_epoch - 1)
         better = self.job.validation is None or denser or value < standing.best_value
         if better:
-            self.best = _snapshot(self.module)
+            self.best = self._shown()
         if epoch in self.job.settings.keep:
-            self.kept[epoch] = _snapshot(self.module)
+            self.kept[epoch] = self._shown()
         best_epoch = epoch if better else standing.best_epoch
         patience = self.job.settings.patience
         return Standing(
@@ -157,10 +195,24 @@ class _Loop:
             best_epoch=best_epoch,
             best_value=standing.best_value if denser or not better else value,
             stopped=patience is not None and epoch - best_epoch >= patience and epoch < self.span.epochs,
+            setbacks=standing.setbacks,
             history=(*standing.history, *rows),
         )
 
-    def _train(self, epoch: int) -> Row:
+    def _rows(self, epoch: int, setbacks: int) -> list[Row]:
+        if self.pruning is not None and epoch > 1:
+            self.zeros.read()
+        rows = [self._train(epoch, setbacks)]
+        if self.job.validation is not None:
+            rows.append(self._validate(self.job.validation, rows[0]))
+        return rows
+
+    def _shown(self) -> dict[str, Tensor]:
+        """The weights that are given away: the average where there is one."""
+        with nullcontext() if self.average is None else self.average.shown():
+            return _snapshot(self.module)
+
+    def _train(self, epoch: int, setbacks: int) -> Row:
         settings, fabric = self.job.settings, self.fabric
         started = perf_counter()
         stream = batches(
@@ -174,28 +226,37 @@ class _Loop:
             rank=fabric.global_rank,
             world=fabric.world_size,
         )
-        losses, rights, rate, recovering = [], [], 0.0, 0
-        for number, batch in enumerate(stream):
+        losses, rights, rate, recovering, crafting = [], [], 0.0, 0, 0.0
+        self.measures: dict[str, float] = {}
+        again = ((batch, replay) for batch in stream for replay in range(self.replays))
+        for number, (batch, replay) in enumerate(again):
             now = (epoch - 1) * self.span.per_epoch + number
-            rate = self._set_rate(now)
+            rate = self._set_rate(now, setbacks)
             seed_step(fabric.device, settings.seed, "step", now, fabric.global_rank)
             self.stepper.zero_grad(set_to_none=True)
             half = settings.precision == "bf16"
             step = Step(epoch, now, self.span.steps, settings.seed, batch.index, self.span.epochs, half)
-            loss, logits, won_back = self.objective(self.wrapped, batch.images, batch.labels, step)
-            recovering += won_back
+            loss, logits, won_back, took = self.objective(self.wrapped, batch.images, batch.labels, step)
+            recovering, crafting = recovering + won_back, crafting + took
+            drawn = None if self.pruning is None else self.pruning.penalty(self.module)
             # DDP averages over processes, whose shares of a batch may differ by one image.
             share = len(batch.labels) * fabric.world_size / batch.whole
-            fabric.backward(loss * share if fabric.world_size > 1 else loss)
+            minimised = loss if drawn is None else loss + drawn
+            fabric.backward(minimised * share if fabric.world_size > 1 else minimised)
             self.stepper.step()
-            self._apply_masks()
+            self.zeros.apply()
+            if self.average is not None:
+                self.average.update(now)
             self._prune(now)
-            losses.append(loss.detach() * len(batch.labels))
-            rights.append((logits.detach().argmax(dim=1) == batch.labels).sum())
+            if replay == self.replays - 1:
+                losses.append(loss.detach() * len(batch.labels))
+                rights.append((logits.detach().argmax(dim=1) == batch.labels).sum())
         total, right = self._summed(torch.stack(losses), torch.stack(rights))
         n = len(self.job.training)
-        self._check(total, f"the training loss became {total} in epoch {epoch}")
-        return Row(epoch, "train", total / n, round(right), n, rate, perf_counter() - started, recovering)
+        self._check(total / n, f"the training loss became {total / n:.3g} in epoch {epoch}")
+        measures = {**self.measures, **(self.pruning.measures() if self.pruning is not None else {})}
+        seconds = perf_counter() - started
+        return Row(epoch, "train", total / n, round(right), n, rate, seconds, recovering, crafting, setbacks, measures)
 
     def _summed(self, *columns: Tensor) -> list[float]:
         """The sum of each column over steps and processes."""
@@ -204,34 +265,36 @@ class _Loop:
             totals = self.fabric.all_reduce(totals, reduce_op="sum")
         return totals.tolist()
 
-    def _set_rate(self, step: int) -> float:
-        rate = self.job.settings.rate * self.factor(step)
+    def _set_rate(self, step: int, setbacks: int) -> float:
+        rate = self.job.settings.rate * self.factor(step) * 0.5**setbacks
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         return rate
 
-    @torch.no_grad()
-    def _apply_masks(self) -> None:
-        for name, dead in self.dead.items():
-            self.module.get_parameter(name).masked_fill_(dead, 0.0)
-
     def _prune(self, step: int) -> None:
-        share = None if self.pruning is None else self.pruning.due(step)
-        if self.pruning is not None and share is not None:
-            for name, alive in self.pruning.masks(self.module, share).items():
-                self.dead[name] = ~alive | self.dead.get(name, torch.zeros_like(alive))
-            self._apply_masks()
+        kept = None if self.pruning is None else self.pruning.after(self.module, step)
+        if self.pruning is None or kept is None:
+            return
+        last = self.pruning.settled(step)
+        if last:
+            self._weigh("before")
+        self.zeros.add(kept)
+        if self.average is not None:
+            self.average.bury(self.zeros.dead)
+        if last:
+            self._weigh("after")
 
-    def _bury(self) -> None:
-        """What was cut in earlier epochs, read off the weights: the same whether training was interrupted or not."""
-        for name, weight in prunable(self.module).items():
-            self.dead[name] = weight == 0
+    def _weigh(self, when: str) -> None:
+        """Validation accuracy around the last cut: what it cost."""
+        if self.job.validation is not None and self.fabric.is_global_zero:
+            self.measures[f"accuracy_{when}_cut"] = self.judge(self.job.validation).right / len(self.job.validation)
 
     def _check(self, loss: float, said: str) -> None:
-        if not math.isfinite(loss):
-            settings = self.job.settings
+        """Raise Exploded for a loss that is no number, or, where an epoch may be begun again, is far above guessing."""
+        settings = self.job.settings
+        if not math.isfinite(loss) or (settings.setbacks and loss > EXPLODED * self.guessing):
             more = ", or use precision='fp32'" if settings.precision == "bf16" else ""
-            raise InputError(f"{said} at rate {settings.rate:g}; lower the rate (try {settings.rate / 10:g}){more}")
+            raise Exploded(f"{said} at rate {settings.rate:g}; lower the rate (try {settings.rate / 10:g}){more}")
 
     def _validate(self, split: Split, trained: Row) -> Row:
         """Plain cross-entropy and accuracy, computed by one process and told to the others."""
@@ -240,23 +303,21 @@ class _Loop:
             # DDP averages gradients only; every process has met other images in its batch norms.
             for buffer in self.module.buffers():
                 torch.distributed.broadcast(buffer, 0)
-        found = self._evaluate(split) if self.fabric.is_global_zero else None
-        loss, right = self.fabric.broadcast(found)
-        self._check(loss, f"the validation loss became {loss} in epoch {trained.epoch}")
+        with nullcontext() if self.average is None else self.average.shown():
+            found = self.judge(split) if self.fabric.is_global_zero else None
+        loss, right, robust = self.fabric.broadcast(found)
+        self._check(loss, f"the validation loss became {loss:.3g} in epoch {trained.epoch}")
+        measures = {} if robust is None else {"robust_accuracy": robust / len(split)}
         seconds = perf_counter() - started
-        return Row(trained.epoch, "val", loss, right, len(split), trained.rate, seconds)
-
-    def _evaluate(self, split: Split) -> tuple[float, int]:
-        device = self.fabric.device
-        half = self.job.settings.precision == "bf16"
-        with _evaluating(self.modes), torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=half):
-            logits = logits_of(self.module, split.images.to(device))
-        labels = split.labels.to(device)
-        return float(cross_entropy(logits, labels)), int((logits.argmax(dim=1) == labels).sum())
+        return Row(trained.epoch, "val", loss, right, len(split), trained.rate, seconds, measures=measures)
 
     def checkpoint(self, standing: Standing) -> Checkpoint:
         """What training would continue from."""
-        return Checkpoint(standing, _snapshot(self.module), optimizer_tensors(self.optimizer), self.best, self.kept)
+        state = prefixed("average", self.average.tensors if self.average is not None else {})
+        state |= prefixed("pruning", self.pruning.state if self.pruning is not None else {})
+        state = {key: tensor.detach().cpu().clone() for key, tensor in state.items()}
+        optimizer = {key: tensor.detach().clone() for key, tensor in optimizer_tensors(self.optimizer).items()}
+        return Checkpoint(standing, _snapshot(self.module), optimizer, self.best, self.kept, state)
 
     def save(self, standing: Standing) -> None:
         """Write a checkpoint, if there is a folder for it; one process does."""
@@ -264,20 +325,15 @@ class _Loop:
             write(self.job.folder, self.checkpoint(standing), self.job.about)
 
 
+def _watched(row: Row, monitor: str) -> float:
+    """What "best" compares, lower being better."""
+    if monitor == "loss":
+        return row.loss
+    return -row.measures["robust_accuracy"] if "robust_accuracy" in row.measures else -row.accuracy
+
+
 def _snapshot(module: nn.Module) -> dict[str, Tensor]:
     return {
         key: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for key, tensor in module.state_dict().items()
     }
-
-
-@contextmanager
-def _evaluating(modes: list[tuple[nn.Module, bool]]) -> Iterator[None]:
-    """Eval mode, then each part's own mode again; flags and not `.eval()`, which exported programs refuse."""
-    for part, _ in modes:
-        part.training = False
-    try:
-        yield
-    finally:
-        for part, mode in modes:
-            part.training = mode

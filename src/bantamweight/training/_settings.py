@@ -27,10 +27,12 @@ class Settings:
     schedule: Part
     objective: Part
     pruning: Part | None
+    average: float | None
+    setbacks: int
     label_smoothing: float
     augment: tuple[str | dict[str, Any], ...]
     patience: int | None
-    monitor: Literal["loss", "accuracy"]
+    monitor: Literal["loss", "accuracy", "robust_accuracy"]
     seed: int
     precision: Literal["auto", "fp32", "bf16"]
     accelerator: Accelerator

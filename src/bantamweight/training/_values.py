@@ -50,35 +50,48 @@ class Step:
 class Loss(NamedTuple):
     """The batch's mean loss (a scalar with a gradient) and the logits that training accuracy is counted from.
 
-    `recovering` where an objective had seen that something was being lost and worked to win it back.
+    `recovering` where an objective had seen that something was being lost and worked to win it back; `crafting_seconds`
+    were spent on adversarial images.
     """
 
     value: Float[Tensor, ""]
     logits: Logits
     recovering: bool = False
+    crafting_seconds: float = 0.0
 
 
 class Objective(Protocol):
     """`objective(module, images, labels, step) -> Loss`.
 
     The module is in training mode (frozen parts excepted) and computes at the training's precision. Dropout is
-    already seeded for this step. An objective leaves the modes as it found them.
+    already seeded for this step. An objective leaves the modes as it found them. One with an attribute `replays` gets
+    every batch that many times in a row; one with an attribute `probe` (an attack on validation images) can be asked
+    for robust validation accuracy.
     """
 
     def __call__(self, module: nn.Module, images: Images, labels: Labels, step: Step) -> Loss: ...
 
 
-@dataclass(frozen=True)
-class Pruning:
+class Pruning(Protocol):
     """Weights that go while training goes on.
 
-    `due(step)` is the sparsity to reach after that step, or None; `masks(module, sparsity)` says which weights are kept
-    then, by tensor name, none of those that are zero already; after step `settled` nothing more goes.
+    `state` is all that one remembers from step to step, tensors by name; checkpoints keep it. Weights that are zero
+    count as gone: what was cut is read off them when training is resumed.
     """
 
-    due: Callable[[int], float | None]
-    masks: Callable[[nn.Module, float], Mapping[str, Tensor]]
-    settled: int
+    state: dict[str, Tensor]
+
+    def penalty(self, module: nn.Module) -> Tensor | None:
+        """What is added to the loss of the next step (a scalar with a gradient); None for nothing."""
+
+    def after(self, module: nn.Module, step: int) -> Mapping[str, Tensor] | None:
+        """Which weights are kept from now on, by tensor name, none of those that are gone; None for no change."""
+
+    def settled(self, step: int) -> bool:
+        """Whether nothing more goes after that step."""
+
+    def measures(self) -> Mapping[str, float]:
+        """What an epoch's row says of it, by name."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +100,9 @@ class Row:
 
     `split="train"` is what the optimizer saw: augmented images, dropout on, the objective's loss, weights moving.
     `split="val"` is plain cross-entropy of the epoch's final weights in eval mode. `rate` is the epoch's last.
-    `recovering` counts the steps in which the objective won back what it had seen being lost.
+    `recovering` counts the steps in which the objective won back what it had seen being lost, `crafting_seconds` is the
+    part of `seconds` in which it made adversarial images. `setbacks` is how often the epoch exploded and was begun
+    again. `measures` is what else there was to say, by name.
     """
 
     epoch: int
@@ -98,6 +113,9 @@ class Row:
     rate: float
     seconds: float
     recovering: int = 0
+    crafting_seconds: float = 0.0
+    setbacks: int = 0
+    measures: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def accuracy(self) -> float:

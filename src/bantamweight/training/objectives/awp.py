@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Annotated, Any
 
 import torch
@@ -48,10 +49,17 @@ class _Perturbed:
     gamma: float
     warmup: float
 
+    @property
+    def probe(self) -> Callable[[nn.Module, Images, Labels, Step], Images] | None:
+        """The inner objective's."""
+        return self.inner.probe
+
     def __call__(self, module: nn.Module, images: Images, labels: Labels, step: Step) -> Loss:
         if step.step < self.warmup * step.steps:
             return self.inner(module, images, labels, step)
+        started = perf_counter()
         crafted = self.inner.craft(module, images, labels, step)
+        took = perf_counter() - started
         weights = [weight for weight in module.parameters() if weight.requires_grad and weight.ndim > 1]
         with quietly(module, "train", half=step.half) as forward, torch.enable_grad():
             loss = self.inner.weigh(forward, images, crafted.images, labels)
@@ -69,7 +77,7 @@ class _Perturbed:
             return logits
 
         loss = self.inner.weigh(there, images, crafted.images, labels)
-        return loss._replace(recovering=crafted.recovering)
+        return loss._replace(recovering=crafted.recovering, crafting_seconds=took)
 
 
 def _places(module: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:

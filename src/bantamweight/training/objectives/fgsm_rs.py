@@ -55,7 +55,7 @@ def fgsm_rs(
         logits = forward(worst)
         return Loss(cross_entropy(logits.float(), labels, label_smoothing=label_smoothing), logits)
 
-    return Robust(craft, weigh)
+    return Robust(craft, weigh, slow.probe)
 
 
 @dataclass

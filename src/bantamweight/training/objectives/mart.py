@@ -45,7 +45,7 @@ def mart(
         own = natural.softmax(dim=1).gather(1, labels[:, None])[:, 0]
         return Loss(boosted + beta * (divergence(natural, adversarial) * (1 - own)).mean(), adversarial)
 
-    return Robust(craft, weigh)
+    return Robust(craft, weigh, how.probe)
 
 
 def _others(logits: Logits, labels: Labels) -> Float[Tensor, ""]:

@@ -26,15 +26,19 @@ def mixed(
     rate: Annotated[float, Field(gt=0)] | None = None,
     start: Start = "clean",
     growth: Annotated[str | dict[str, Any] | Part, Room("schedules")] = "constant",
+    pace: Annotated[str | dict[str, Any] | Part, Room("schedules")] = "constant",
 ) -> Robust:
     """`weight` of the loss on adversarial images and the rest on the natural ones; to give up less clean accuracy.
 
     Both halves pass the net as one batch, so that batch norm sees both (section 3). `rate` is the step in pixels; None
     means eps for one step (FGSM, as in the paper) and 2.5 eps / steps for more. The net is attacked in training mode.
-    `growth` is a schedule that multiplies eps. Raises InputError for a threat without an eps, or above 1 in L-inf.
+    `growth` is a schedule that multiplies eps, `pace` one that multiplies `steps`. Raises InputError for a threat
+    without an eps, or above 1 in L-inf.
     """
     share = min(1.0, 2.5 / max(steps, 1))
-    how = ascent("mixed", threat, steps=steps, rate=rate, share=share, start=start, mode="train", growth=growth)
+    how = ascent(
+        "mixed", threat, steps=steps, rate=rate, share=share, start=start, mode="train", growth=growth, pace=pace
+    )
 
     def craft(module: nn.Module, images: Images, labels: Labels, step: Step) -> Crafted:
         return Crafted(ascend(how, module, images, labels, step))
@@ -45,4 +49,4 @@ def mixed(
         robust = cross_entropy(adversarial.float(), labels, label_smoothing=label_smoothing)
         return Loss((1 - weight) * plain + weight * robust, adversarial)
 
-    return Robust(craft, weigh)
+    return Robust(craft, weigh, how.probe)

@@ -24,14 +24,17 @@ def pgd_at(
     rate: Annotated[float, Field(gt=0)] | None = None,
     start: Start = "random",
     growth: Annotated[str | dict[str, Any] | Part, Room("schedules")] = "constant",
+    pace: Annotated[str | dict[str, Any] | Part, Room("schedules")] = "constant",
 ) -> Robust:
     """Train on the worst images that PGD finds and on nothing else; the standard way to a robust net.
 
     `rate` is the step in pixels; None means eps / 4 (the paper's 2/255 at 8/255, for 7 steps). The net is attacked in
-    training mode, as the paper's code does. `growth` is a schedule that multiplies eps. Raises InputError for a threat
-    without an eps, or with one above 1 in L-inf.
+    training mode, as the paper's code does. `growth` is a schedule that multiplies eps, `pace` one that multiplies
+    `steps`. Raises InputError for a threat without an eps, or with one above 1 in L-inf.
     """
-    how = ascent("pgd_at", threat, steps=steps, rate=rate, share=0.25, start=start, mode="train", growth=growth)
+    how = ascent(
+        "pgd_at", threat, steps=steps, rate=rate, share=0.25, start=start, mode="train", growth=growth, pace=pace
+    )
 
     def craft(module: nn.Module, images: Images, labels: Labels, step: Step) -> Crafted:
         return Crafted(ascend(how, module, images, labels, step))
@@ -40,4 +43,4 @@ def pgd_at(
         logits = forward(worst)
         return Loss(cross_entropy(logits.float(), labels, label_smoothing=label_smoothing), logits)
 
-    return Robust(craft, weigh)
+    return Robust(craft, weigh, how.probe)

@@ -46,4 +46,4 @@ def trades(
         right = cross_entropy(natural, labels, label_smoothing=label_smoothing)
         return Loss(right + beta * divergence(natural, adversarial).mean(), adversarial)
 
-    return Robust(craft, weigh)
+    return Robust(craft, weigh, how.probe)

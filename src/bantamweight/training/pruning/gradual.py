@@ -6,16 +6,20 @@ is cut at a step can be read off the weights, and a training that was killed con
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from bantamweight.compression._allocations import Allocation
 from bantamweight.compression._allocations import allocate as spread
-from bantamweight.compression._core import Criterion, allocation_of, score, select
+from bantamweight.compression._core import Criterion, score, select
 from bantamweight.errors import InputError
 from bantamweight.parts import Part, Room
+from bantamweight.training._projection import projection
 from bantamweight.training._values import Pruning, Span
 
 __all__ = ["gradual"]
@@ -37,26 +41,48 @@ def gradual(
     Weights go after every `every` steps between the shares `begin` and `end` of all steps; the rest of the training
     recovers. Raises InputError for a criterion that needs evidence, and for an end that is not after the beginning.
     """
-    rule = criterion.make() if isinstance(criterion, Part) else criterion
-    if not isinstance(rule, Criterion) or rule.needs != "none":
-        raise InputError(f"{getattr(rule, 'name', rule)} can't cut during training; use one that scores weights alone")
-    how = allocation_of(rule, sparsity, allocate)
+    rule, how = projection(criterion, sparsity, allocate)
     first, last = round(begin * span.steps), max(1, round(end * span.steps)) - 1
     if last < first or start > sparsity:
         raise InputError(
             f"expected an end after the beginning and a sparsity above the start, got {begin:g} to {end:g}"
         )
 
-    def due(step: int) -> float | None:
-        if not first <= step <= last or ((last - step) % every and step != last):
+    return _Gradual(rule, how, (start, sparsity), (first, last), every)
+
+
+@dataclass
+class _Gradual:
+    rule: Criterion
+    how: str | Allocation
+    ends: tuple[float, float]
+    window: tuple[int, int]
+    every: int
+    state: dict[str, Tensor] = field(default_factory=dict)
+
+    def due(self, step: int) -> float | None:
+        """The sparsity to reach after a step, at steps that have one."""
+        first, last = self.window
+        if not first <= step <= last or ((last - step) % self.every and step != last):
             return None
+        start, end = self.ends
         left = 1 - (step - first) / max(1, last - first)
-        return sparsity + (start - sparsity) * left**3 if step < last else sparsity
+        return end + (start - end) * left**3 if step < last else end
 
-    def masks(module: nn.Module, share: float) -> dict[str, Tensor]:
+    def penalty(self, module: nn.Module) -> None:
+        """Nothing: weights go, and are not drawn towards anything."""
+
+    def after(self, module: nn.Module, step: int) -> Mapping[str, Tensor] | None:
+        share = self.due(step)
+        if share is None:
+            return None
         names = select(module)
-        scores = score(module, rule, names)
+        scores = score(module, self.rule, names)
         gone = {name: module.get_parameter(name).detach() == 0 for name in names}
-        return spread({name: scores[name].masked_fill(gone[name], -torch.inf) for name in names}, share, how)
+        return spread({name: scores[name].masked_fill(gone[name], -torch.inf) for name in names}, share, self.how)
 
-    return Pruning(due, masks, last)
+    def settled(self, step: int) -> bool:
+        return step >= self.window[1]
+
+    def measures(self) -> Mapping[str, float]:
+        return {}

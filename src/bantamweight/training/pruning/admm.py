@@ -1,0 +1,148 @@
+"""ADMM: Zhang et al. 2018, "A systematic DNN weight pruning framework using alternating direction method of
+multipliers", equations 5 to 8; during adversarial training as in Ye et al. 2019, "Adversarial robustness vs. model
+compression, or both?", section 4.
+
+Weights W are trained on the loss plus rho/2 |W - Z + U|^2, where Z lies in the scheme: from time to time Z becomes the
+scheme's nearest point to W + U, and U grows by W - Z (the scaled form of Boyd et al. 2011, section 3.1.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from bantamweight.compression._allocations import Allocation
+from bantamweight.compression._core import Criterion, select
+from bantamweight.errors import InputError
+from bantamweight.parts import Part, Room
+from bantamweight.training._projection import cut_now, kept_at, projection
+from bantamweight.training._values import Pruning, Span
+
+__all__ = ["admm"]
+
+
+def admm(
+    span: Span,
+    *,
+    sparsity: Annotated[float, Field(gt=0, lt=1)],
+    scheme: Annotated[str | dict[str, Any] | Part, Room("compression")] = "magnitude",
+    allocate: str | None = None,
+    start: Annotated[float, Field(ge=0, lt=1)] | None = None,
+    rho: Annotated[float, Field(gt=0, le=1e6)] = 1e-3,
+    growth: Annotated[float, Field(ge=1, le=1000)] = 1.3,
+    updates: Annotated[int, Field(ge=1, le=100_000)] = 20,
+    begin: Annotated[float, Field(ge=0, lt=1)] = 0.0,
+    end: Annotated[float, Field(gt=0, le=1)] = 0.7,
+    tolerance: Annotated[float, Field(ge=0, lt=1)] = 1e-2,
+) -> Pruning:
+    """Draw the weights to a scheme while they are trained, cut what is left over, and train on.
+
+    Choose it for high sparsity: the net is talked into zeros before it loses them. `scheme` is any criterion that
+    scores weights alone (`magnitude`, `funnel`, `redundant`, `n_m`, `filters`). Between the shares `begin` and `end` of
+    all steps Z and U are updated `updates` times and rho multiplied by `growth` each time (U divided by it, as its
+    scaled form asks). With `start` the sparsity of Z grows from there, by equal amounts, to `sparsity`. The cut comes
+    at `end`, or earlier, once both residuals (|W - Z| / |W| and |Z - Z'| / |Z|) are at most `tolerance`. Raises
+    InputError for a scheme that needs evidence, or an end that is not after the beginning.
+    """
+    rule, how = projection(scheme, sparsity, allocate)
+    if start is not None and (start > sparsity or rule.only is not None):
+        raise InputError(
+            f"expected a start of at most the sparsity {sparsity:g}, got {start:g}; lower it, or leave it out"
+        )
+    first, last = round(begin * span.steps), max(1, round(end * span.steps)) - 1
+    if last <= first:
+        raise InputError(f"expected an end after the beginning, got {begin:g} to {end:g} of {span.steps} steps")
+    due = frozenset(first + (last - first) * (number + 1) // updates for number in range(updates))
+    ends = (sparsity if start is None else start, sparsity)
+    return _Admm(rule, how, ends, rho, growth, (first, last), due, tolerance)
+
+
+@dataclass
+class _Admm:
+    """`state`: Z and U by weight, and under "" rho, both residuals, and the step of the cut (-1 before it)."""
+
+    rule: Criterion
+    how: str | Allocation
+    ends: tuple[float, float]
+    rho: float
+    growth: float
+    window: tuple[int, int]
+    due: frozenset[int]
+    tolerance: float
+    state: dict[str, Tensor] = field(default_factory=dict)
+
+    def penalty(self, module: nn.Module) -> Tensor | None:
+        """rho/2 of the squared distance between W and Z - U; None before the first Z and after the cut."""
+        if not self.state or self._cut_at >= 0:
+            return None
+        rho = float(self.state[""][0])
+        terms = [
+            (module.get_parameter(name) - self.state[f"Z/{name}"] + self.state[f"U/{name}"]).square().sum()
+            for name in self._names
+        ]
+        return 0.5 * rho * torch.stack(terms).sum()
+
+    @torch.no_grad()
+    def after(self, module: nn.Module, step: int) -> Mapping[str, Tensor] | None:
+        first, last = self.window
+        if step < first or self._cut_at >= 0:
+            return None
+        if not self.state:
+            self._start(module)
+        if step not in self.due and step != last:
+            return None
+        start, end = self.ends
+        sparsity = start + (end - start) * (step - first) / (last - first)
+        primal, dual = self._update(module, sparsity)
+        if step < last and (sparsity < end or max(primal, dual) > self.tolerance):
+            return None
+        self.state[""][3] = float(step)
+        return cut_now(module, self.rule, self.how, end)
+
+    def settled(self, step: int) -> bool:
+        return step >= self.window[1] or 0 <= self._cut_at <= step
+
+    def measures(self) -> Mapping[str, float]:
+        """Residuals of the last update."""
+        if not self.state:
+            return {}
+        _, primal, dual, _ = self.state[""].tolist()
+        return {"primal_residual": primal, "dual_residual": dual}
+
+    @property
+    def _names(self) -> list[str]:
+        return [key.removeprefix("Z/") for key in self.state if key.startswith("Z/")]
+
+    @property
+    def _cut_at(self) -> float:
+        return float(self.state[""][3]) if self.state else -1.0
+
+    def _start(self, module: nn.Module) -> None:
+        weights = {name: module.get_parameter(name).detach() for name in select(module)}
+        masks = kept_at(module, {}, self.rule, self.how, self.ends[0])
+        self.state |= {f"Z/{name}": weight * masks[name] for name, weight in weights.items()}
+        self.state |= {f"U/{name}": torch.zeros_like(weight) for name, weight in weights.items()}
+        self.state[""] = torch.tensor([self.rho, 1.0, 1.0, -1.0], dtype=torch.float64)
+
+    def _update(self, module: nn.Module, sparsity: float) -> tuple[float, float]:
+        """New Z and U; the residuals, each as a share of what it is a residual of."""
+        weights = {name: module.get_parameter(name).detach() for name in self._names}
+        points = {name: weight + self.state[f"U/{name}"] for name, weight in weights.items()}
+        masks = kept_at(module, points, self.rule, self.how, sparsity)
+        apart, moved, whole, kept = 0.0, 0.0, 0.0, 0.0
+        for name, weight in weights.items():
+            old, new = self.state[f"Z/{name}"], points[name] * masks[name]
+            apart += float((weight - new).square().sum())
+            moved += float((new - old).square().sum())
+            whole += float(weight.square().sum())
+            kept += float(new.square().sum())
+            self.state[f"Z/{name}"] = new
+            self.state[f"U/{name}"] = (points[name] - new) / self.growth
+        primal, dual = (apart / max(whole, 1e-30)) ** 0.5, (moved / max(kept, 1e-30)) ** 0.5
+        self.state[""][:3] = torch.tensor([float(self.state[""][0]) * self.growth, primal, dual])
+        return primal, dual

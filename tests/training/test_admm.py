@@ -1,0 +1,153 @@
+"""ADMM: the known optimum of a convex problem, residuals, schemes, and the same bits after a kill."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+import torch
+from torch import nn
+
+from bantamweight import variants
+from bantamweight.compression import prunable
+from bantamweight.errors import InputError
+from bantamweight.parts import configure
+from bantamweight.training import fresh, train
+from bantamweight.training._values import Span
+from tests.training.conftest import bits
+
+SMALL = {"epochs": 4, "batch": 32, "rate": 3e-3, "precision": "fp32"}
+ADMM = {"use": "admm", "sparsity": 0.8, "rho": 0.05, "updates": 6, "end": 0.6, "tolerance": 0.0}
+
+
+class Killed(BaseException):
+    """A stand-in for SIGKILL that a test can place exactly."""
+
+
+def least_squares(seed: int):
+    """|A x - b|^2 of 12 unknowns with orthogonal columns, whose squared lengths go from 1 to 4."""
+    draws = torch.Generator().manual_seed(seed)
+    q, _ = torch.linalg.qr(torch.randn(40, 12, generator=draws, dtype=torch.float64))
+    a = q * torch.linspace(1.0, 4.0, 12, dtype=torch.float64).sqrt()
+    return a, torch.randn(40, generator=draws, dtype=torch.float64)
+
+
+def solved(a, b, kept):
+    """The least squares on a support, and its loss."""
+    columns = a[:, kept]
+    x = torch.linalg.lstsq(columns, b[:, None]).solution[:, 0]
+    return x, float((columns @ x - b).square().sum())
+
+
+def magnitude_misses(seed):
+    a, b = least_squares(seed)
+    return set((a.T @ b / a.square().sum(dim=0)).abs().topk(3).indices.tolist()) != set(support(a, b).tolist())
+
+
+def support(a, b):
+    """Orthogonal columns: without weight i the loss rises by s_i x_i^2, so the best three are those of the largest."""
+    return ((a.T @ b).square() / a.square().sum(dim=0)).topk(3).indices.sort().values
+
+
+def test_cutting_the_least_squares_by_magnitude_misses_that_optimum_on_some_of_these_problems():
+    assert sum(magnitude_misses(seed) for seed in range(8)) >= 3
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_least_squares_with_three_of_twelve_weights_reaches_the_known_optimum(seed):
+    a, b = least_squares(seed)
+    best = support(a, b)
+    net = nn.Linear(12, 1, bias=False).double()
+    nn.init.zeros_(net.weight)
+    steps = 600
+    part = {"use": "admm", "sparsity": 0.75, "rho": 2.0, "growth": 1.02, "updates": 100, "begin": 0.1, "end": 0.8}
+    pruning = configure("pruning", {**part, "tolerance": 0.0}).make(Span(1, steps))
+    primal, dual, gone = [], [], None
+    for step in range(steps):
+        loss = (a @ net.weight[0] - b).square().sum()
+        drawn = pruning.penalty(net)
+        (gradient,) = torch.autograd.grad(loss if drawn is None else loss + drawn, net.weight)
+        with torch.no_grad():
+            net.weight -= 0.1 * gradient
+            kept = pruning.after(net, step)
+            gone = ~kept["weight"] if kept else gone
+            if gone is not None:
+                net.weight[gone] = 0
+        said = pruning.measures()
+        primal.append(said.get("primal_residual", 1.0))
+        dual.append(said.get("dual_residual", 1.0))
+    found = net.weight[0].detach()
+    x, least = solved(a, b, best)
+    assert found.nonzero()[:, 0].tolist() == best.tolist()
+    assert torch.allclose(found[best], x, atol=1e-6)
+    assert float((a @ found - b).square().sum()) == pytest.approx(least)
+    assert primal[-1] < 0.05
+    assert dual[-1] < 0.05
+
+
+@pytest.mark.parametrize("scheme", ["magnitude", "random", "funnel", "redundant", "two_four", "filters", "lamp"])
+def test_every_scheme_draws_and_cuts_to_what_was_asked(digits, scheme):
+    share = 0.5 if scheme == "two_four" else 0.8
+    asked = {**ADMM, "scheme": scheme, "sparsity": share}
+    if scheme == "redundant":  # wide layers repeat themselves so much that others would keep everything
+        asked["allocate"] = "per_layer"
+    trained = train(fresh({"use": "simple_cnn"}, digits, seed=0), digits, **SMALL, pruning=asked)
+    weights = prunable(variants.build(trained.variant))
+    zeros = sum(int((weight == 0).sum()) for weight in weights.values())
+    assert zeros / sum(weight.numel() for weight in weights.values()) == pytest.approx(share, abs=0.02)
+    rows = [row for row in trained.history if row.split == "train"]
+    assert {"primal_residual", "dual_residual"} <= set(rows[0].measures)
+    told = [row for row in rows if "accuracy_before_cut" in row.measures]
+    assert len(told) == 1
+    assert 0 <= told[0].measures["accuracy_after_cut"] <= 1
+
+
+def test_residuals_fall_and_a_tolerance_ends_it_early(digits):
+    start = fresh({"use": "simple_cnn"}, digits, seed=0)
+    asked = {**ADMM, "rho": 1.0, "growth": 2.0, "updates": 12, "end": 0.8}
+    rows = [row for row in train(start, digits, **SMALL, pruning=asked).history if row.split == "train"]
+    falls = [row.measures["primal_residual"] for row in rows]
+    assert falls[-1] < 0.5 * falls[0]
+    early = train(start, digits, **SMALL, pruning={**asked, "tolerance": 0.5})
+    cuts = [row.epoch for row in early.history if "accuracy_after_cut" in row.measures]
+    late = [row.epoch for row in rows if "accuracy_after_cut" in row.measures]
+    assert cuts < late
+
+
+def test_killed_between_epochs_it_ends_in_the_same_bits(digits, tmp_path, monkeypatch):
+    start = fresh({"use": "simple_cnn"}, digits, seed=0)
+    more = {**SMALL, "average": 0.9, "setbacks": 1}
+    whole = train(start, digits, tmp_path / "whole", **more, pruning=ADMM)
+    renames = os.replace
+
+    def stopping(source, target):
+        renames(source, target)
+        if str(target).endswith("checkpoint.json"):
+            raise Killed
+
+    for _ in range(SMALL["epochs"]):
+        monkeypatch.setattr(os, "replace", stopping)
+        with pytest.raises(Killed):
+            train(start, digits, tmp_path / "killed", **more, pruning=ADMM)
+        monkeypatch.setattr(os, "replace", renames)
+    resumed = train(start, digits, tmp_path / "killed", **more, pruning=ADMM)
+    assert bits(resumed.last) == bits(whole.last)
+    assert bits(resumed.weights) == bits(whole.weights)
+    timeless = [[(row.loss, row.right, dict(row.measures)) for row in one.history] for one in (whole, resumed)]
+    assert timeless[0] == timeless[1]
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"sparsity": 1.0}, "sparsity"),
+        ({"scheme": "taylor_weights"}, "taylor_weights can't cut during training"),
+        ({"scheme": "two_four", "sparsity": 0.8}, "cuts to a sparsity of 0.5 and no other"),
+        ({"begin": 0.7, "end": 0.3}, "expected an end after the beginning"),
+        ({"scheme": "l1_channels"}, "can't cut during training"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_trained(digits, asked, said):
+    start = fresh({"use": "mlp"}, digits, seed=0)
+    with pytest.raises(InputError, match=said):
+        train(start, digits, **SMALL, pruning={**ADMM, **asked})
