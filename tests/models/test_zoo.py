@@ -15,6 +15,7 @@ COUNTS = {
     "simple_cnn": 620_810,
     "resnet_small": 2_777_674,
     "mlp": 1_723_466,
+    "average": 2 * 1_723_466,
     "small_cnn": 141_610,
     "resnet20": 269_722,
     "resnet32": 464_154,

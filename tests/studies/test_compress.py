@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 import torch
 
+from bantamweight.errors import InputError
 from bantamweight.facts import select
 from bantamweight.loading import untrained
 from bantamweight.reports import report
 from bantamweight.studies import Run, run
 from bantamweight.studies.plan import Plan, Subject, plan
 from bantamweight.studies.spec import read
-from bantamweight.variants import load, save
+from bantamweight.variants import build, load, save
 
 DIGITS = Subject("digits", "c0", tuple("0123456789"), {"train": 1078, "val": 269, "test": 450}, "test", 1, (8, 8))
 NET = {"study": "cuts", "data": "digits", "train": [{"model": "small_cnn", "epochs": 1, "name": "net"}]}
@@ -164,3 +165,31 @@ def test_the_sweep_asks_what_the_thesis_asked_and_what_it_could_not_answer(tmp_p
     }
     assert {job.settings["n"] for job in attacks} == {512}
     assert len(attacks) == 5 * 2 * (1 + 2 * 11 * 3)
+
+
+def test_an_average_answers_the_mean_probabilities_and_is_a_variant_like_any_other(tmp_path: Path) -> None:
+    text = """
+study: both
+data: digits
+train:
+  - {name: one, model: mlp, epochs: 1}
+  - {name: other, model: small_cnn, epochs: 1}
+compress: {variants: one, use: magnitude, sparsity: 0.5}
+combine: {name: both, of: [one/magnitude-0.5, other]}
+attack: {variants: both, use: {use: pgd, steps: 3}, threats: linf 0.1, n: 32}
+"""
+    (tmp_path / "both.yaml").write_text(text)
+    done = run(tmp_path / "both.yaml", store=tmp_path / "store", threads=1)
+    places = {
+        one["labels"]["variant"]: tmp_path / "store" / one["folder"] / "variant"
+        for one in json.loads((done.path / "run.json").read_text())["jobs"]
+        if one["kind"] in ("train", "compress", "combine")
+    }
+    nets = {name: build(load(place)) for name, place in places.items()}
+    images = torch.rand(5, 1, 8, 8)
+    mean = (nets["one/magnitude-0.5"](images).softmax(1) + nets["other"](images).softmax(1)) / 2
+    assert torch.allclose(nets["both"](images).exp(), mean, atol=1e-6)
+    assert select(done.facts, "robust_accuracy", variant="both")
+    (tmp_path / "not.yaml").write_text(text.replace("other]", "neither]"))
+    with pytest.raises(InputError, match=r"combine\.0\.of: no variant is called 'neither'"):
+        run(tmp_path / "not.yaml", store=tmp_path / "store", threads=1)

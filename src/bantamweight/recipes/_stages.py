@@ -17,7 +17,7 @@ from bantamweight.recipes._cuts import Cut, Rule, cut_to, value_of
 from bantamweight.recipes._rounds import Schedule, rounds
 from bantamweight.recipes.prune import tune
 from bantamweight.training import train
-from bantamweight.training._loop import learns_from_a_teacher
+from bantamweight.training._job import learns_from_a_teacher
 from bantamweight.variants import Variant
 
 __all__ = ["Job", "made"]

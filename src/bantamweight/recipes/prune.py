@@ -18,7 +18,7 @@ from bantamweight.parts import Part, configure
 from bantamweight.predict import logits_of
 from bantamweight.recipes import FINETUNE
 from bantamweight.training import Row, train
-from bantamweight.training._loop import learns_from_a_teacher
+from bantamweight.training._job import learns_from_a_teacher
 from bantamweight.variants import Variant
 
 __all__ = ["Pruned", "prune", "right_on", "tune"]

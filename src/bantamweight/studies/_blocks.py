@@ -14,6 +14,7 @@ from bantamweight.recipes import FINETUNE
 __all__ = [
     "AnatomyBlock",
     "AttackBlock",
+    "CombineBlock",
     "CompressBlock",
     "ExplainBlock",
     "ExplainCost",
@@ -102,11 +103,15 @@ class _Block(BaseModel):
 
 
 class Recipe(_Block):
-    """How a net is trained: every further key is a setting of `training.train`, checked by `recipe_of`."""
+    """How a net is trained: every further key is a setting of `training.train`, checked by `recipe_of`.
+
+    `teacher` names the variant that an objective such as `distill` or `rslad` learns from.
+    """
 
     model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False, protected_namespaces=())
 
     seeds: Seeds = (0,)
+    teacher: str | None = None
 
 
 class TrainBlock(Recipe):
@@ -120,10 +125,8 @@ class TrainBlock(Recipe):
 class Finetune(Recipe):
     """Training after a cut; what was cut stays zero. Unless said: Adam at a constant 1e-4 for 10 epochs.
 
-    `teacher` names the variant that an objective such as `distill` learns from; unless said, what was cut.
+    The teacher of an objective that has one is what was cut, unless somebody is named.
     """
-
-    teacher: str | None = None
 
 
 RUNNING = frozenset({"seed", "resume", "masks", "folder", "progress", "accelerator", "devices", "keep", "begin"})
@@ -143,6 +146,13 @@ def recipe_of(block: Recipe, *, trust: bool = False) -> dict[str, Any]:
     model = recipe_model()
     checked = model.model_validate(given, context={"trust": trust})
     return {key: getattr(checked, key) for key in model.model_fields if key not in RUNNING}
+
+
+class CombineBlock(_Block):
+    """A net that answers the average of the variants `of`; attacked, it is attacked as that."""
+
+    name: Slug
+    of: Annotated[tuple[str, ...], Many, Field(min_length=2, max_length=16)]
 
 
 class CompressBlock(_Block):
@@ -361,6 +371,7 @@ class Study(_Block):
     threads: Annotated[int, Field(ge=1, le=1024, strict=True)] | None = None
     train: Annotated[tuple[TrainBlock, ...], Many, Field(min_length=1)]
     compress: Annotated[tuple[CompressBlock, ...], Many] = ()
+    combine: Annotated[tuple[CombineBlock, ...], Many] = ()
     attack: Annotated[tuple[AttackBlock, ...], Many] = ()
     explain: Annotated[tuple[ExplainBlock, ...], Many] = ()
     measure: Annotated[tuple[Measure, ...], Many] = ()

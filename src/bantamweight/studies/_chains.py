@@ -10,7 +10,6 @@ from bantamweight.errors import InputError, near
 from bantamweight.parts import Part, configure, find, names, settings
 from bantamweight.studies._blocks import (
     CompressBlock,
-    Finetune,
     Recipe,
     TrainBlock,
     recipe_of,
@@ -20,21 +19,23 @@ from bantamweight.studies.spec import title_of
 if TYPE_CHECKING:
     from bantamweight.studies.plan import Planner, Variety
 
-__all__ = ["compress", "make", "train"]
+__all__ = ["combine", "compress", "make", "train"]
 
 
 def train(planner: Planner) -> None:
     """Every net of the `train` blocks, once per seed."""
     for index, block in enumerate(planner.study.train):
+        where = f"train.{index}"
         for seed in block.seeds:
             name = title_of(block) + (f"@{seed}" if len(block.seeds) > 1 else "")
             if block.load is not None:
-                inputs = {"model": _content(block.load, planner, f"train.{index}.load")}
+                inputs = {"model": _content(block.load, planner, f"{where}.load")}
                 key = planner.add("load", {}, inputs, {"path": block.load, "variant": name})
             else:
-                spec, part = _model(planner, block, f"train.{index}")
-                given = {"model": spec, "recipe": _recipe(planner, block), "seed": seed}
-                key = planner.add("train", given, labels={"variant": name, "seed": seed}, parts=(part,))
+                spec, part = _model(planner, block, where)
+                recipe = _recipe(planner, block, where)
+                given, taught = {"model": spec, "recipe": recipe, "seed": seed}, _taught(planner, block, recipe, where)
+                key = planner.add("train", given, taught, labels={"variant": name, "seed": seed}, parts=(part,))
             planner.grow(_variety(planner, name, key, seed=seed))
 
 
@@ -54,11 +55,14 @@ def _variety(planner: Planner, name: str, key: str, **columns: Any) -> Variety:
     return Variety(name=name, family=family, parent=parent, key=key, **columns)
 
 
-def _recipe(planner: Planner, block: Recipe) -> dict[str, Any]:
+def _recipe(planner: Planner, block: Recipe, where: str) -> dict[str, Any]:
     """A block's training settings; `auto` is settled here, because the processor's precision decides the weights."""
+    from bantamweight.training import Span
     from bantamweight.training._device import precision_for
 
     recipe = recipe_of(block, trust=planner.trust)
+    if recipe["pruning"] is not None:
+        make(f"{where}.pruning", recipe["pruning"], Span(recipe["epochs"], 100))
     return {**recipe, "precision": precision_for("auto", recipe["precision"])}
 
 
@@ -108,6 +112,18 @@ def _model(planner: Planner, block: TrainBlock, where: str) -> tuple[dict[str, A
     return spec, part
 
 
+def combine(planner: Planner) -> None:
+    """Every average of the `combine` blocks."""
+    for index, block in enumerate(planner.study.combine):
+        for name in block.of:
+            if name not in planner.variants:
+                hint = near(name, planner.variants)
+                raise InputError(f"combine.{index}.of: no variant is called {name!r}{hint}")
+        inputs = {f"member {number}": planner.variants[name].key for number, name in enumerate(block.of)}
+        key = planner.add("combine", {"count": len(block.of)}, inputs, {"variant": block.name}, data=False)
+        planner.grow(_variety(planner, block.name, key, seed=0))
+
+
 def compress(planner: Planner) -> None:
     """Every cut of the `compress` blocks, and each fine-tuned where the block says so."""
     from bantamweight.recipes._cuts import target_of
@@ -145,8 +161,8 @@ def _cut(
         planner.grow(_variety(planner, name, key, parent=parent.name, **columns))
     if block.finetune is None:
         return
-    recipe = _recipe(planner, block.finetune)
-    taught = _taught(planner, block.finetune, recipe, parent, where)
+    recipe = _recipe(planner, block.finetune, f"{where}.finetune")
+    taught = _taught(planner, block.finetune, recipe, f"{where}.finetune", parent)
     for seed in block.finetune.seeds:
         tuned = f"{name}/tuned" + (f"@{seed}" if len(block.finetune.seeds) > 1 else "")
         labels = {"variant": tuned, "seed": seed}
@@ -169,18 +185,26 @@ def _shown(criterion: Part, allocate: str | None) -> bool:
     return not isinstance(rule, Criterion) or rule.needs != "none" or allocate == "sensitivity"
 
 
-def _taught(planner: Planner, block: Finetune, recipe: dict[str, Any], parent: Variety, where: str) -> dict[str, str]:
-    """Who teaches, as an input, where the objective learns from one."""
-    from bantamweight.training._loop import learns_from_a_teacher
+def _taught(
+    planner: Planner, block: Recipe, recipe: dict[str, Any], where: str, parent: Variety | None = None
+) -> dict[str, str]:
+    """Who teaches, as an input, where the objective learns from one; `parent` unless somebody is named."""
+    from bantamweight.training._job import learns_from_a_teacher, made
 
     if not learns_from_a_teacher(recipe["objective"]):
         if block.teacher is not None:
-            raise InputError(f"{where}.finetune: {recipe['objective']} has no use for a teacher; use distill")
+            raise InputError(f"{where}: {recipe['objective']} has no use for a teacher; use distill")
+        try:
+            made(recipe["objective"], recipe["label_smoothing"], recipe["monitor"])
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from error
         return {}
     if block.teacher is None:
+        if parent is None:
+            raise InputError(f"{where}: {recipe['objective']} learns from a teacher; name a net that comes before")
         return {"teacher": parent.key}
     if block.teacher not in planner.variants:
         raise InputError(
-            f"{where}.finetune.teacher: no variant is called {block.teacher!r}{near(block.teacher, planner.variants)}"
+            f"{where}.teacher: no variant is called {block.teacher!r}{near(block.teacher, planner.variants)}"
         )
     return {"teacher": planner.variants[block.teacher].key}

@@ -249,7 +249,7 @@ def plan(study: Study, subject: Subject, *, threads: int, trust: bool = False) -
 
     planner = Planner(study, subject, threads, trust)
     planner.add("data", {"split": subject.evaluation})
-    for grow in (_chains.train, _chains.compress):
+    for grow in (_chains.train, _chains.compress, _chains.combine):
         grow(planner)
     for ask in (_questions.evaluate, _questions.attack, _questions.explain, _questions.measure):
         ask(planner)

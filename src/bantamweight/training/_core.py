@@ -25,7 +25,8 @@ from bantamweight.predict import logits_of
 from bantamweight.training._checkpoint import Checkpoint, read
 from bantamweight.training._device import Accelerator, Precision, fabric_for, precision_for
 from bantamweight.training._epochs import count
-from bantamweight.training._loop import Job, fit, learns_from_a_teacher
+from bantamweight.training._job import Job, learns_from_a_teacher, made
+from bantamweight.training._loop import fit
 from bantamweight.training._settings import Settings, checked
 from bantamweight.training._values import Trained
 from bantamweight.variants import Variant
@@ -88,9 +89,7 @@ def train(
     settings = checked(train, locals())
     augmentations(settings.augment)  # only to refuse a bad one before anything is computed, and so below
     if not learns_from_a_teacher(settings.objective):
-        made = settings.objective.make(settings.label_smoothing)
-        if settings.monitor == "robust_accuracy" and getattr(made, "probe", None) is None:
-            raise InputError(f"robust_accuracy needs an adversarial objective, got {settings.objective.name!r}")
+        made(settings.objective, settings.label_smoothing, settings.monitor)
     if settings.begin >= settings.epochs or any(not settings.begin < kept <= settings.epochs for kept in settings.keep):
         raise InputError(
             f"expected to begin before epoch {settings.epochs} and to keep epochs after that, "

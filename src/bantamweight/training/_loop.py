@@ -8,14 +8,10 @@ the same bits (same machine, threads and precision).
 from __future__ import annotations
 
 import copy
-import inspect
 import math
-from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from time import perf_counter
-from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -23,7 +19,6 @@ from torch import Tensor, nn
 
 from bantamweight.data import Split
 from bantamweight.errors import InputError
-from bantamweight.parts import Part, find
 from bantamweight.training._average import Average
 from bantamweight.training._checkpoint import (
     Checkpoint,
@@ -39,12 +34,12 @@ from bantamweight.training._checkpoint import (
 from bantamweight.training._curves import Curves
 from bantamweight.training._device import isolated, leave, seed_step
 from bantamweight.training._epochs import batches, count
+from bantamweight.training._job import Job, made
 from bantamweight.training._judge import Judge
-from bantamweight.training._settings import Settings
-from bantamweight.training._values import Objective, Pruning, Row, Span, Step
+from bantamweight.training._values import Pruning, Row, Span, Step
 from bantamweight.training._zeros import Zeros
 
-__all__ = ["Job", "fit"]
+__all__ = ["fit"]
 
 EXPLODED = 10.0
 """A loss of so many times that of guessing has exploded; no objective gets there on its way."""
@@ -52,29 +47,6 @@ EXPLODED = 10.0
 
 class Exploded(Exception):
     """A loss that training won't come back from."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """All that a training process needs; picklable, so that it can be sent to one process per device.
-
-    `module` carries the modes (train or eval) and the frozen parameters to respect. `about` identifies the training.
-    """
-
-    module: nn.Module
-    training: Split
-    validation: Split | None
-    masks: Mapping[str, Tensor]
-    settings: Settings
-    about: Mapping[str, Any]
-    folder: Path | None
-    progress: Callable[[int, int], None] | None
-    teacher: nn.Module | None = None
-
-
-def learns_from_a_teacher(objective: Part) -> bool:
-    """Whether an objective's function has a parameter `teacher`, after the one for label smoothing."""
-    return "teacher" in inspect.signature(find("objectives", objective.name, trust=objective.trusted)).parameters
 
 
 def fit(job: Job, fabric: Fabric) -> Checkpoint | None:
@@ -112,7 +84,7 @@ class _Loop:
         self.optimizer = settings.optimizer.make(moving, settings.rate, settings.weight_decay)
         self.wrapped, self.stepper = fabric.setup(self.module, self.optimizer)
         teacher = () if job.teacher is None else (copy.deepcopy(job.teacher).to(fabric.device),)
-        self.objective: Objective = settings.objective.make(settings.label_smoothing, *teacher)
+        self.objective = made(settings.objective, settings.label_smoothing, settings.monitor, *teacher)
         self.replays: int = getattr(self.objective, "replays", 1)
         self.judge = Judge(
             self.module,

@@ -52,6 +52,37 @@ TEXTS: Cases = {
     ),
 }
 
+
+def hardened(settings: str, said: str) -> Case:
+    """A training against attack, or with compression inside, that can't be meant."""
+    return study(f"study: a\ndata: digits\ntrain: {{model: mlp, epochs: 2, {settings}}}\n", said)
+
+
+HARDENED: Cases = {
+    "an eps above 1": hardened("objective: {use: pgd_at, threat: linf 1.5}", "eps"),
+    "an adversary without an eps": hardened("objective: {use: pgd_at, threat: linf}", "eps"),
+    "a schedule of eps that never ends": hardened("pruning: {use: admm, sparsity: 0.5, end: 1.5}", "end: .*1"),
+    "a cut that ends before it begins": hardened(
+        "pruning: {use: admm, sparsity: 0.5, begin: 0.8, end: 0.4}",
+        "train.0.pruning: expected an end after the beginning",
+    ),
+    "nothing kept": hardened("pruning: {use: admm, sparsity: 1}", "sparsity: .*less than 1"),
+    "a scheme of channels inside training": hardened(
+        "pruning: {use: admm, sparsity: 0.5, scheme: l1_channels}", "l1_channels can't cut during training"
+    ),
+    "a scheme that reaches another sparsity": hardened(
+        "pruning: {use: admm, sparsity: 0.8, scheme: two_four}", "cuts to a sparsity of 0.5 and no other"
+    ),
+    "a student without a teacher": hardened(
+        "objective: {use: rslad, threat: linf 0.1}", "train.0: rslad.* learns from a teacher; name a net"
+    ),
+    "a teacher that is not there": hardened(
+        "teacher: resnet, objective: {use: rslad, threat: linf 0.1}", "train.0.teacher: no variant is called 'resnet'"
+    ),
+    "robust accuracy of a natural training": hardened("monitor: robust_accuracy", "needs an adversarial objective"),
+    "a weight perturbation of nothing": hardened("objective: {use: awp, objective: standard}", "awp needs an advers"),
+}
+
 STRANGERS: Cases = {
     "an attack that is os.system": also(ATTACK % "os:system", "'os:system' would run code from outside .* --trust"),
     "a model that is os.system": study(
@@ -199,4 +230,4 @@ OVERRIDES: Cases = {
     "an override with code": override("data=os:system", "'os:system' would run code"),
 }
 
-CASES: Cases = {**TEXTS, **STRANGERS, **SETTINGS, **OVERRIDES}
+CASES: Cases = {**TEXTS, **HARDENED, **STRANGERS, **SETTINGS, **OVERRIDES}

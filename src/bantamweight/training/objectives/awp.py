@@ -15,7 +15,7 @@ from torch.func import functional_call
 from bantamweight.errors import InputError
 from bantamweight.parts import Part, Room, configure
 from bantamweight.training._inner import Robust, quietly
-from bantamweight.training._loop import learns_from_a_teacher
+from bantamweight.training._job import learns_from_a_teacher
 from bantamweight.training._values import Loss, Objective, Step
 from bantamweight.types import Images, Labels
 

@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from bantamweight.errors import InputError
 from bantamweight.parts import Part, Room, configure
-from bantamweight.training._loop import learns_from_a_teacher
+from bantamweight.training._job import learns_from_a_teacher
 from bantamweight.training._values import Loss, Objective, Step
 from bantamweight.types import Images, Labels
 
