@@ -61,14 +61,15 @@ def lengths(room: Flat, weights: Flat, need: Budget, pull: Flat | None = None) -
 def shrunk(amounts: Flat, caps: Flat, most: Budget) -> Flat:
     """min(max(amounts - level, 0), caps) in float64, with the least level that makes each row's sum at most `most`."""
     amounts, caps, most = amounts.double(), caps.double(), most.double()
+    nothing = amounts.new_zeros(())
 
     def left(level: Column) -> Flat:
         return torch.minimum((amounts - level).clamp_min_(0.0), caps)
 
     def excess(level: Column) -> tuple[Budget, Budget]:
         over = amounts - level
-        sloping = (over > 0) & (over <= caps)
-        return most - total(torch.minimum(over.clamp_min_(0.0), caps)), total(sloping.float()).double()
+        sloping = total(above(over, nothing).sub_(above(over, caps)))
+        return most - total(torch.minimum(over.clamp_min_(0.0), caps)), sloping
 
     high = amounts.amax(dim=1)
     low = torch.where(most > 0, 0.0, high)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from bantamweight import rng
-from bantamweight.threats._core import TOLERANCE, Budget, Threat, bounded, per_row, reach, signed, total, towards
+from bantamweight.threats._core import TOLERANCE, Budget, Threat, above, bounded, per_row, reach, signed, total, towards
 from bantamweight.threats._level import shrunk, spent
 from bantamweight.types import Images, Int64
 
@@ -45,6 +45,8 @@ class _L1:
         moved = (origin + delta.sign() * kept).to(points.dtype).clamp_(0.0, 1.0)
         # In 100,000 dimensions float32 rounding adds up to more than the tolerance: round such rows towards the origin.
         over = self.size(moved - origin) > eps + 0.5 * TOLERANCE * eps.clamp_min(1.0)
+        if moved.device.type == "cpu" and not bool(over.any()):  # elsewhere, looking would make the device wait
+            return moved
         inwards = torch.where((moved - origin).abs() > kept, torch.nextafter(moved, origin), moved)
         return torch.where(per_row(over), inwards, moved)
 
@@ -63,9 +65,11 @@ class _L1:
         Up to 100 dimensions that is the single best one, the steepest direction; in more, SLIDE's compromise: steps
         as long as a useful budget would push a single coordinate out of the box.
         """
-        rises = torch.where(reach(points, gradient) > 0, gradient.abs(), 0.0).flatten(1)
+        nothing = gradient.new_zeros(())
+        free = above(reach(points, gradient).to(gradient.dtype), nothing)
+        rises = gradient.abs().mul_(free).flatten(1)
         least = rises.topk(math.ceil(SHARE * rises.shape[1]), dim=1).values[:, -1:]
-        chosen = ((rises >= least) & (rises > 0)).to(gradient.dtype)
+        chosen = above(rises, nothing).sub_(above(least.expand_as(rises), rises)).clamp_min_(0.0)
         shares = chosen / total(chosen).clamp_min(1.0)[:, None]
         return gradient.sign() * shares.reshape(gradient.shape)
 
