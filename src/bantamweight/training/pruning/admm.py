@@ -33,7 +33,7 @@ def admm(
     scheme: Annotated[str | dict[str, Any] | Part, Room("compression")] = "magnitude",
     allocate: str | None = None,
     start: Annotated[float, Field(ge=0, lt=1)] | None = None,
-    rho: Annotated[float, Field(gt=0, le=1e6)] = 1e-3,
+    rho: Annotated[float, Field(gt=0, le=1e6)] = 1e-2,
     growth: Annotated[float, Field(ge=1, le=1000)] = 1.3,
     updates: Annotated[int, Field(ge=1, le=100_000)] = 20,
     begin: Annotated[float, Field(ge=0, lt=1)] = 0.0,
