@@ -262,6 +262,13 @@ class Oracle:
                 return logits
             return self._logits(self._points(points))
 
+    def prepare(self, images: Images) -> None:
+        """Make what is otherwise made when it is first asked for, of a few images; for a loop in several threads.
+
+        A graph is traced by replacing the call of every module in the process, which no other thread may meet.
+        """
+        self._scorer(images[:TILE].to(self.device))
+
     def _scorer(self, points: Images) -> nn.Module | None:
         """The proposer's fused form, made from its graph when it is first asked for; None if it has none."""
         if not self.fuse or self.device.type != "cpu":

@@ -14,6 +14,7 @@ FAMILIES = {
     "googlenet": 32,
     "mobilenet_v2": 32,
     "plain20": 32,
+    "average": 16,
     "preact_resnet18": 32,
     "resnet18": 32,
     "vgg16": 32,

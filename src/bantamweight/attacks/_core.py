@@ -19,7 +19,7 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
-from bantamweight.attacks._crew import Halt, crew, queues, together
+from bantamweight.attacks._crew import Halt, crew, queues, single, together
 from bantamweight.attacks._problem import Attack, Problem, Rows, State, Until, problem, take
 from bantamweight.attacks._verdicts import NEVER, Results, Verdicts, conclude
 from bantamweight.errors import InputError
@@ -127,6 +127,8 @@ def _share(
     attack: Attack, oracle: Oracle, threat: Threat, waiting: Problem, until: Until, batch: int, results: Results
 ) -> None:
     """The loop for a small net: in larger tiles, and in several threads that share the images."""
+    with single():
+        oracle.prepare(waiting.images)
     workers = crew(oracle, len(waiting))
     lines = queues(waiting, len(workers))
 

@@ -19,7 +19,7 @@ import torch
 from bantamweight.attacks._problem import Problem
 from bantamweight.oracle import Ledger, Oracle
 
-__all__ = ["Halt", "crew", "queues", "together"]
+__all__ = ["Halt", "crew", "queues", "single", "together"]
 
 LEAST = 128
 """Rows that make a loop of their own worth it: with fewer, two loops wait for the interpreter more than they work."""
@@ -54,7 +54,7 @@ def queues(waiting: Problem, workers: int) -> list[deque[int]]:
 
 def together(tasks: Sequence[Callable[[Halt], None]]) -> None:
     """Run the tasks at the same time with one thread each; the first error, or an interrupt, ends them all."""
-    with _single():
+    with single():
         if len(tasks) == 1:
             tasks[0](lambda: False)
             return
@@ -69,7 +69,7 @@ def together(tasks: Sequence[Callable[[Halt], None]]) -> None:
 
 
 @contextmanager
-def _single() -> Iterator[None]:
+def single() -> Iterator[None]:
     """Inside, torch computes with one thread; afterwards with as many as before."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)

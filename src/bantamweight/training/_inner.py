@@ -130,7 +130,7 @@ def ascend(
         return origin
     length = (eps * how.share if how.rate is None else torch.full_like(eps, how.rate)).clamp_min(norm.least_step)
     points = _started(how, origin, eps, step)
-    with quietly(module, how.mode, half=step.half, frozen=True) as forward:
+    with quietly(module, how.mode, half=step.half) as forward:
         loss = _rising(how, forward, origin, labels, told)
         for _ in range(max(1, round(how.steps * paced))):
             points.requires_grad_(True)
@@ -171,20 +171,16 @@ def divergence(told: Logits, said: Logits) -> Float[Tensor, " b"]:
 
 
 @contextmanager
-def quietly(
-    module: nn.Module, mode: Literal["train", "eval"], *, half: bool, frozen: bool = False
-) -> Iterator[Forward]:
+def quietly(module: nn.Module, mode: Literal["train", "eval"], *, half: bool) -> Iterator[Forward]:
     """The net, float32 logits out, such that using it leaves no trace: no statistics move, all modes come back.
 
     Without what Fabric wraps it in: processes that share a training are told of one forward pass, the training's own.
-    In mode "train" parts that were left in eval mode stay in it. Where weights are `frozen` nothing is kept for their
-    gradients, which makes those of images cheaper.
+    In mode "train" parts that were left in eval mode stay in it.
     """
     own = cast("nn.Module", module.module) if is_wrapped(module) else module
     modes = [(part, part.training) for part in own.modules()]
     tracked = [(part, part.track_running_stats) for part in own.modules() if isinstance(part, _NormBase)]
     kind = next((weight.device.type for weight in own.parameters()), "cpu")
-    moving = [weight for weight in own.parameters() if weight.requires_grad] if frozen else []
 
     def forward(images: Images) -> Logits:
         logits: Logits = own(images)
@@ -196,8 +192,6 @@ def quietly(
             part.training = False
         for norm, _ in tracked:
             norm.track_running_stats = False
-        for weight in moving:
-            weight.requires_grad_(False)
         with torch.autocast(kind, torch.bfloat16, enabled=half):
             yield forward
     finally:
@@ -205,5 +199,3 @@ def quietly(
             part.training = was
         for norm, tracks in tracked:
             norm.track_running_stats = tracks
-        for weight in moving:
-            weight.requires_grad_(True)
