@@ -23,10 +23,14 @@ def test_graphs_are_traced_before_the_threads_begin(monkeypatch):
         return traced(*arguments)
 
     monkeypatch.setattr(_fuse, "fused", spied)
-    torch.set_num_threads(2)
     model, images = Convolutional().eval(), images_in_box(300, (3, 9, 9))
     with torch.no_grad():
         labels = model(images).argmax(dim=1)
     threat = linf(eps=2 / 255)
-    run(square(threat, queries=5), oracle(model), images, labels, threat, batch=256)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        run(square(threat, queries=5), oracle(model), images, labels, threat, batch=256)
+    finally:
+        torch.set_num_threads(before)
     assert where == [True]
