@@ -85,7 +85,9 @@ def test_least_squares_with_three_of_twelve_weights_reaches_the_known_optimum(se
     assert dual[-1] < 0.05
 
 
-@pytest.mark.parametrize("scheme", ["magnitude", "random", "funnel", "redundant", "two_four", "filters", "lamp"])
+@pytest.mark.parametrize(
+    "scheme", ["magnitude", "random", "funnel", "redundant", "two_four", "filters", "channel_groups", "lamp"]
+)
 def test_every_scheme_draws_and_cuts_to_what_was_asked(digits, scheme):
     share = 0.5 if scheme == "two_four" else 0.8
     asked = {**ADMM, "scheme": scheme, "sparsity": share}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -19,7 +19,7 @@ from bantamweight.models._plan import Ref, refs_of
 from bantamweight.models._program import Program
 from bantamweight.types import Images
 
-__all__ = ["example_images", "folded"]
+__all__ = ["Pair", "example_images", "fold", "foldable", "folded"]
 
 Pair = tuple[str, str]
 """Names of two layers, the first of which feeds the second and nothing else."""
@@ -36,30 +36,39 @@ def folded(module: nn.Module, *, example: Images | None = None) -> nn.Module:
     guessed. Where the copy's answers differ by more than 1e-4 of their scale, or no batch is known, nothing is folded.
     The module itself is left alone.
     """
+    return fold(module, foldable(module, example=example))
+
+
+def fold(module: nn.Module, pairs: Iterable[Pair]) -> nn.Module:
+    """A copy in eval mode with these pairs folded, as `foldable` found them; weights may have changed since."""
+    whole = copy.deepcopy(module).eval()
+    for first, second in pairs:
+        _fold(whole, first, second)
+    return whole
+
+
+def foldable(module: nn.Module, *, example: Images | None = None) -> list[Pair]:
+    """The pairs of layers that `folded` folds, looked up once where the same net is folded again and again."""
     plain = copy.deepcopy(module).eval()
     images = example if example is not None else example_images(plain)
     if images is None:
-        return plain
+        return []
     with torch.no_grad():
         before = plain(images)
         traced = _traced_pairs(plain)
         pairs = _observed_pairs(plain, images) if traced is None else traced
-        whole = copy.deepcopy(plain)
-        for first, second in pairs:
-            _fold(whole, first, second)
-        if _close(whole(images), before):
-            return whole
-        return _folded_one_by_one(plain, pairs, images, before)
+        if _close(fold(plain, pairs)(images), before):
+            return pairs
+        return _one_by_one(plain, pairs, images, before)
 
 
-def _folded_one_by_one(plain: nn.Module, pairs: list[Pair], images: Images, before: Tensor) -> nn.Module:
-    """Keeps each pair whose folding changes nothing: an observed pair may also feed something else."""
-    for first, second in pairs:
-        tried = copy.deepcopy(plain)
-        _fold(tried, first, second)
-        if _close(tried(images), before):
-            plain = tried
-    return plain
+def _one_by_one(plain: nn.Module, pairs: list[Pair], images: Images, before: Tensor) -> list[Pair]:
+    """Those pairs whose folding changes nothing: an observed pair may also feed something else."""
+    kept: list[Pair] = []
+    for pair in pairs:
+        if _close(fold(plain, [*kept, pair])(images), before):
+            kept.append(pair)
+    return kept
 
 
 def _close(after: Tensor, before: Tensor) -> bool:

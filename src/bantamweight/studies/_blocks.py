@@ -125,8 +125,11 @@ class TrainBlock(Recipe):
 class Finetune(Recipe):
     """Training after a cut; what was cut stays zero. Unless said: Adam at a constant 1e-4 for 10 epochs.
 
-    The teacher of an objective that has one is what was cut, unless somebody is named.
+    The teacher of an objective that has one is what was cut, unless somebody is named. `name` is the last step of the
+    variant's name, so that two blocks can train the same cut in two ways.
     """
+
+    name: Slug = "tuned"
 
 
 RUNNING = frozenset({"seed", "resume", "masks", "folder", "progress", "accelerator", "devices", "keep", "begin"})

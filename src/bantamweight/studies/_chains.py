@@ -163,8 +163,10 @@ def _cut(
         return
     recipe = _recipe(planner, block.finetune, f"{where}.finetune")
     taught = _taught(planner, block.finetune, recipe, f"{where}.finetune", parent)
+    if block.finetune.name != "tuned":
+        columns["criterion"] = f"{said}, {block.finetune.name}"
     for seed in block.finetune.seeds:
-        tuned = f"{name}/tuned" + (f"@{seed}" if len(block.finetune.seeds) > 1 else "")
+        tuned = f"{name}/{block.finetune.name}" + (f"@{seed}" if len(block.finetune.seeds) > 1 else "")
         labels = {"variant": tuned, "seed": seed}
         if block.schedule == "one-shot":
             cut = {**inputs, "variant": planner.variants[name].key, **taught}

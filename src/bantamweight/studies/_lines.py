@@ -49,6 +49,7 @@ def _lines(plan: Plan, shares: Mapping[str, float]) -> dict[tuple[str, str], lis
     for one in plan.variants:
         if one.sparsity is not None and one.name in shares:
             _, at, seed = one.name.rpartition("/")[2].partition("@")
+            # A fine-tuning with a name of its own says so in the criterion.
             how = f"{one.criterion}, fine-tuned" if one.tuned else one.criterion
             how += f", seed {seed}" if at else ""
             lines[one.family, how].setdefault(one.sparsity, Cut(one.name, one.sparsity, shares[one.name]))

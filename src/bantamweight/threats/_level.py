@@ -25,10 +25,8 @@ BLIND = 24
 """Steps where looking whether all rows are done would make a device wait; images need about six."""
 CAUTIOUS = 16
 """Steps of Newton alone; from then on every other one halves the interval."""
-EXACT = 1e-10
-"""Of what is asked: far below float32."""
-ULPS = 4.5e-16
-"""Or a step that float64 cannot make."""
+EXACT = 8.0
+"""How near a level is near enough, in roundings of what is asked; what is left over is shared out afterwards."""
 LEAST = 2e-7
 """The share of what is asked that float32 sums can't tell from nothing."""
 
@@ -59,21 +57,30 @@ def lengths(room: Flat, weights: Flat, need: Budget, pull: Flat | None = None) -
 
 
 def shrunk(amounts: Flat, caps: Flat, most: Budget) -> Flat:
-    """min(max(amounts - level, 0), caps) in float64, with the least level that makes each row's sum at most `most`."""
-    amounts, caps, most = amounts.double(), caps.double(), most.double()
-    nothing = amounts.new_zeros(())
+    """min(max(amounts - level, 0), caps) with the least level that makes each row's sum at most `most`.
 
-    def left(level: Column) -> Flat:
-        return torch.minimum((amounts - level).clamp_min_(0.0), caps)
+    The level is looked for in the precision of `amounts`, which finds the piece it lies in; what its rounding leaves
+    over is counted in float64 and shared among the entries between nothing and their cap.
+    """
+    nothing = amounts.new_zeros(())
+    most = most.to(amounts.dtype)
+
+    def parts(level: Column) -> tuple[Flat, Flat]:
+        over = amounts - level
+        sloping = above(over, nothing).sub_(above(over, caps))
+        return torch.minimum(over.clamp_min_(0.0), caps), sloping
 
     def excess(level: Column) -> tuple[Budget, Budget]:
-        over = amounts - level
-        sloping = total(above(over, nothing).sub_(above(over, caps)))
-        return most - total(torch.minimum(over.clamp_min_(0.0), caps)), sloping
+        left, sloping = parts(level)
+        return most - total(left), total(sloping)
 
     high = amounts.amax(dim=1)
-    low = torch.where(most > 0, 0.0, high)
-    return left(_root(excess, low, high, most)[:, None])
+    level = _root(excess, torch.where(most > 0, 0.0, high), high, most)
+    left, sloping = parts(level[:, None])
+    missing = (most - total(left.double())).to(most.dtype)
+    missing = torch.where(level > 0, missing, missing.clamp_max(0.0))
+    share = (missing / total(sloping).clamp_min(1.0))[:, None]
+    return torch.minimum(left.addcmul_(sloping, share).clamp_min_(0.0), caps)
 
 
 def spent(caps: Flat, worth: Flat, need: Budget) -> Flat:
@@ -88,10 +95,10 @@ def spent(caps: Flat, worth: Flat, need: Budget) -> Flat:
 def _root(excess: Excess, low: Budget, high: Budget, scale: Budget) -> Budget:
     """Where a non-decreasing function crosses zero between `low` and `high`; `low` if it is above zero there."""
     at, done = low, torch.zeros_like(low, dtype=torch.bool)
-    watched = at.device.type == "cpu"
+    least, watched = torch.finfo(at.dtype).eps, at.device.type == "cpu"
     for step in range(STEPS if watched else BLIND):
         value, slope = excess(at[:, None])
-        near = torch.maximum(EXACT * scale, ULPS * at * slope)
+        near = torch.maximum(EXACT * scale, 2.0 * at * slope).mul_(least)
         done = done | (value.abs() <= near) | ((value >= 0) & (at <= low))
         # A row that is done stays where it is, so that it does not matter how long the others take.
         if watched and bool(done.all()):

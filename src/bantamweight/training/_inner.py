@@ -25,6 +25,7 @@ from bantamweight import rng
 from bantamweight.errors import InputError
 from bantamweight.parts import Part, configure
 from bantamweight.threats import Threat
+from bantamweight.training._still import divided, folded, look
 from bantamweight.training._values import Loss, Span, Step
 from bantamweight.types import Float, Images, Labels, Logits
 
@@ -37,6 +38,9 @@ Against = Literal["labels", "clean answer", "told answer"]
 """What the steps lead away from: the labels, the net's own answer on the clean image, an answer told by a teacher."""
 
 Forward = Callable[[Images], Logits]
+
+WORTH = 3
+"""Steps from which a copy of a net that stands still pays."""
 
 
 class Crafted(NamedTuple):
@@ -129,16 +133,39 @@ def ascend(
     if not grown:
         return origin
     length = (eps * how.share if how.rate is None else torch.full_like(eps, how.rate)).clamp_min(norm.least_step)
-    points = _started(how, origin, eps, step)
+    points, steps = _started(how, origin, eps, step), max(1, round(how.steps * paced))
     with quietly(module, how.mode, half=step.half) as forward:
-        loss = _rising(how, forward, origin, labels, told)
-        for _ in range(max(1, round(how.steps * paced))):
-            points.requires_grad_(True)
-            with torch.enable_grad():
-                (gradient,) = torch.autograd.grad(loss(forward(points)), points)
-            points = points.detach()
-            moved = points + length[:, None, None, None] * norm.steepest(gradient, points)
-            points = norm.project(moved, origin, eps)
+        own = _unwrapped(module)
+        # In training mode every row sees the statistics of the whole batch, and few steps are not worth a copy.
+        if how.mode == "train" or steps < WORTH or look(own, origin).draws:
+            return _climbed(how, forward, (origin, points, labels, told), eps, length, steps)
+        still = _ahead(folded(own, origin, half=step.half), half=step.half)
+
+        def walk(rows: slice) -> Images:
+            given = (origin[rows], points[rows], labels[rows], None if told is None else told[rows])
+            return _climbed(how, still, given, eps[rows], length[rows], steps)
+
+        return divided(len(origin), origin.device, walk)
+
+
+def _climbed(
+    how: Ascent,
+    forward: Forward,
+    given: tuple[Images, Images, Labels, Logits | None],
+    eps: Float[Tensor, " b"],
+    length: Float[Tensor, " b"],
+    steps: int,
+) -> Images:
+    """The steps themselves."""
+    norm, (origin, points, labels, told) = how.threat.norm, given
+    loss = _rising(how, forward, origin, labels, told)
+    for _ in range(steps):
+        points.requires_grad_(True)
+        with torch.enable_grad():
+            (gradient,) = torch.autograd.grad(loss(forward(points)), points)
+        points = points.detach()
+        moved = points + length[:, None, None, None] * norm.steepest(gradient, points)
+        points = norm.project(moved, origin, eps)
     return points
 
 
@@ -150,6 +177,23 @@ def _started(how: Ascent, origin: Images, eps: Float[Tensor, " b"], step: Step) 
         return how.threat.norm.sample(origin, eps, keys, "adversary", step.seed, step.step)
     noise = rng.normal(keys, origin.shape[1:], "adversary", step.seed, step.step)
     return how.threat.norm.project(origin + 1e-3 * noise, origin, eps)
+
+
+def _unwrapped(module: nn.Module) -> nn.Module:
+    """Without what Fabric puts around it."""
+    return cast("nn.Module", module.module) if is_wrapped(module) else module
+
+
+def _ahead(module: nn.Module, *, half: bool) -> Forward:
+    """Float32 logits; the precision is the thread's that asks."""
+    kind = next((weight.device.type for weight in module.parameters()), "cpu")
+
+    def forward(images: Images) -> Logits:
+        with torch.autocast(kind, torch.bfloat16, enabled=half):
+            logits: Logits = module(images)
+        return logits.float()
+
+    return forward
 
 
 def _rising(
@@ -177,14 +221,9 @@ def quietly(module: nn.Module, mode: Literal["train", "eval"], *, half: bool) ->
     Without what Fabric wraps it in: processes that share a training are told of one forward pass, the training's own.
     In mode "train" parts that were left in eval mode stay in it.
     """
-    own = cast("nn.Module", module.module) if is_wrapped(module) else module
+    own = _unwrapped(module)
     modes = [(part, part.training) for part in own.modules()]
     tracked = [(part, part.track_running_stats) for part in own.modules() if isinstance(part, _NormBase)]
-    kind = next((weight.device.type for weight in own.parameters()), "cpu")
-
-    def forward(images: Images) -> Logits:
-        logits: Logits = own(images)
-        return logits.float()
 
     try:
         # Flags and not `.eval()`, which exported programs refuse.
@@ -192,8 +231,7 @@ def quietly(module: nn.Module, mode: Literal["train", "eval"], *, half: bool) ->
             part.training = False
         for norm, _ in tracked:
             norm.track_running_stats = False
-        with torch.autocast(kind, torch.bfloat16, enabled=half):
-            yield forward
+        yield _ahead(own, half=half)
     finally:
         for part, was in modes:
             part.training = was

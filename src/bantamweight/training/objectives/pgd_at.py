@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from torch import nn
@@ -23,18 +23,18 @@ def pgd_at(
     steps: Annotated[int, Field(ge=1, le=1000)] = 7,
     rate: Annotated[float, Field(gt=0)] | None = None,
     start: Start = "random",
+    mode: Literal["train", "eval"] = "train",
     growth: Annotated[str | dict[str, Any] | Part, Room("schedules")] = "constant",
     pace: Annotated[str | dict[str, Any] | Part, Room("schedules")] = "constant",
 ) -> Robust:
     """Train on the worst images that PGD finds and on nothing else; the standard way to a robust net.
 
     `rate` is the step in pixels; None means eps / 4 (the paper's 2/255 at 8/255, for 7 steps). The net is attacked in
-    training mode, as the paper's code does. `growth` is a schedule that multiplies eps, `pace` one that multiplies
+    training mode, as the paper's code does; `mode="eval"` uses its running statistics instead, which is a good deal
+    faster here. `growth` is a schedule that multiplies eps, `pace` one that multiplies
     `steps`. Raises InputError for a threat without an eps, or with one above 1 in L-inf.
     """
-    how = ascent(
-        "pgd_at", threat, steps=steps, rate=rate, share=0.25, start=start, mode="train", growth=growth, pace=pace
-    )
+    how = ascent("pgd_at", threat, steps=steps, rate=rate, share=0.25, start=start, mode=mode, growth=growth, pace=pace)
 
     def craft(module: nn.Module, images: Images, labels: Labels, step: Step) -> Crafted:
         return Crafted(ascend(how, module, images, labels, step))

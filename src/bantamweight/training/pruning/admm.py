@@ -43,11 +43,11 @@ def admm(
     """Draw the weights to a scheme while they are trained, cut what is left over, and train on.
 
     Choose it for high sparsity: the net is talked into zeros before it loses them. `scheme` is any criterion that
-    scores weights alone (`magnitude`, `funnel`, `redundant`, `n_m`, `filters`). Between the shares `begin` and `end` of
-    all steps Z and U are updated `updates` times and rho multiplied by `growth` each time (U divided by it, as its
-    scaled form asks). With `start` the sparsity of Z grows from there, by equal amounts, to `sparsity`. The cut comes
-    at `end`, or earlier, once both residuals (|W - Z| / |W| and |Z - Z'| / |Z|) are at most `tolerance`. Raises
-    InputError for a scheme that needs evidence, or an end that is not after the beginning.
+    scores weights alone (`magnitude`, `funnel`, `redundant`, `n_m`, `filters`, `channel_groups`). Between the shares
+    `begin` and `end` of all steps Z and U are updated `updates` times and rho multiplied by `growth` each time (U
+    divided by it, as its scaled form asks). With `start` the sparsity of Z grows from there, by equal amounts, to
+    `sparsity`. The cut comes at `end`, or earlier, once both residuals (|W - Z| / |W| and |Z - Z'| / |Z|) are at most
+    `tolerance`. Raises InputError for a scheme that needs evidence, or an end that is not after the beginning.
     """
     rule, how = projection(scheme, sparsity, allocate)
     if start is not None and (start > sparsity or rule.only is not None):
