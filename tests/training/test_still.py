@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -115,3 +117,34 @@ def test_few_steps_and_training_mode_use_the_net_itself() -> None:
         seen.clear()
         ascend(how, net, images, labels, STEP)
         assert set(seen) == {40}
+
+
+PEAK = """
+import resource, sys, torch
+from bantamweight.models.resnet20 import resnet20
+from bantamweight.training import Step
+from bantamweight.training._inner import ascend, ascent
+
+torch.set_num_threads(1)
+net, images, labels = resnet20().train(), torch.rand(32, 3, 32, 32), torch.arange(32) % 10
+step = Step(1, 0, 8, 0, torch.arange(32))
+
+
+def peak(count):
+    how = ascent("t", {"use": "linf", "eps": 0.1}, steps=count, rate=None, share=0.1, start="random", mode=sys.argv[1],
+                 growth="constant")
+    ascend(how, net, images, labels, step)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+before = peak(4)
+print((peak(40) - before) / 1024, before / 1024)
+"""
+
+
+@pytest.mark.parametrize("mode", ["train", "eval"])
+def test_memory_does_not_grow_with_the_steps(mode: str) -> None:
+    """36 further steps over 32 images of ResNet-20; one step's graph alone is over 60 MB."""
+    run = [sys.executable, "-c", PEAK, mode]
+    grown, _ = map(float, subprocess.run(run, capture_output=True, text=True, check=True, timeout=300).stdout.split())
+    assert grown < 16
