@@ -61,7 +61,7 @@ def _dense(facts: Sequence[Fact], families: Sequence[str]) -> None:
 def _distance(facts: Sequence[Fact], variant: str, attack: str, norm: str) -> float:
     found = [
         fact for fact in select(facts, f"distance_{norm}", variant=variant)
-        if fact.attack == attack and fact.threat.startswith(norm)
+        if fact.attack.startswith(attack) and fact.threat.startswith(norm)
     ]  # fmt: skip
     return float("nan") if not found or found[0].value is None else found[0].value
 
