@@ -228,3 +228,19 @@ def test_a_refused_recommendation_is_not_supported():
 
 def test_no_facts_no_claims():
     assert claims([]) == []
+
+
+def test_what_lines_of_cuts_show_is_said_in_one_sentence_per_reading():
+    def line(value, against, item="accuracy"):
+        return Fact(metric="over_pruning", kind="flag", value=value, variant="net", against=against, item=item,
+                    note="accuracy rose at net/m-0.8 although MACs fell")  # fmt: skip
+
+    claim = found([line(0.0, "l1, seed 0"), line(0.0, "l1, seed 1")], "pruning")
+    assert claim.verdict == "not supported"
+    assert claim.text == "Cut deeper, net somewhere gets better again in accuracy."
+    assert claim.reason == "no such step is shown (0 of 2 lines of cuts)"
+    claim = found([line(0.0, "l1, seed 0"), line(1.0, "l1, seed 1")], "pruning")
+    assert claim.verdict == "supported"
+    assert "1 of 2 lines of cuts; accuracy rose at net/m-0.8" in claim.text
+    assert claim.evidence == (1,)
+    assert len(claims([line(0.0, "l1"), line(0.0, "l1", "the distance needed")])) == 2

@@ -29,7 +29,7 @@ def claims(facts: Sequence[Fact]) -> list[Claim]:
     'net is right on 31 of 50 test images: 62.0% (95% interval 48.2% to 74.1%, n = 50).'
     """
     book = Book(facts)
-    judged = (accuracies, nets, methods, pruning, tuning)
+    judged = (accuracies, nets, methods, depths, pruning, tuning)
     attacked = (robustness, vouched, attacks, transfers)
     last = (sizes, speeds, exports, gaze, leaks, recommendations)
     return list(chain(*(topic(book) for topic in (*judged, *attacked, *last))))
@@ -88,6 +88,21 @@ def pruning(book: Book) -> Iterable[Claim]:
             )
     for entry in book.find("accuracy_trend", split=book.split):
         yield _trend(entry)
+
+
+def depths(book: Book) -> Iterable[Claim]:
+    """Whether anything gets better again where less is left, over all lines of ever deeper cuts."""
+    readings: dict[tuple[str, str], list[Entry]] = {}
+    for entry in book.find("over_pruning"):
+        readings.setdefault((entry.fact.variant, entry.fact.item), []).append(entry)
+    for (net, what), entries in readings.items():
+        risen = [entry for entry in entries if entry.fact.value]
+        count = f"{whole(len(risen))} of {whole(len(entries))} lines of cuts"
+        text = f"Cut deeper, {net} somewhere gets better again in {what}"
+        if risen:
+            yield Claim("pruning", f"{text} ({count}; {risen[0].fact.note}).", "supported", rows(risen))
+        else:
+            yield Claim("pruning", f"{text}.", "not supported", rows(entries), f"no such step is shown ({count})")
 
 
 def tuning(book: Book) -> Iterable[Claim]:

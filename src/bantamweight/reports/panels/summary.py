@@ -24,6 +24,8 @@ COLUMNS = ("variant", "other", "source", "attack", "threat", "target", "split", 
 WORDED = ("other", "source", "target", "against")
 SHOWN = 12
 AT_ONCE = 4
+GLANCE = 40
+"""Variants that can be taken in at a glance; more are folded away."""
 
 
 def summary(context: Context) -> Panel | None:
@@ -101,7 +103,9 @@ def _overview(context: Context) -> list[Block]:
         if any(one.name in facts for facts in shown.values())
     ]
     note = "The time for one image is measured; every other figure is computed." if latency else ""
-    return [Group("Every variant at a glance", [Table("Figures that decide", ["variant", *shown], rows, note)])]
+    folded = len(rows) > GLANCE
+    table = Table("Figures that decide", ["variant", *shown], rows, note, folded=folded)
+    return [Group("Every variant at a glance", [table])]
 
 
 def _cell(context: Context) -> list[Fact]:
