@@ -103,7 +103,7 @@ def test_a_net_that_draws_is_left_whole() -> None:
 
     net, images = Noisy(), torch.rand(40, 3, 2, 2)
     state = torch.get_rng_state()
-    assert look(net, images).draws
+    assert look(net, images).whole
     assert torch.equal(torch.get_rng_state(), state)
     ascend(steps("eval"), net, images, torch.zeros(40, dtype=torch.long), STEP)
     assert net.rows == [40] * 5

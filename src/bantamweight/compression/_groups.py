@@ -9,7 +9,6 @@ answers with those of a copy whose channels are zero instead, and a group for wh
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
@@ -24,6 +23,7 @@ from bantamweight import rng
 from bantamweight.compression._wiring import Slot, wiring
 from bantamweight.errors import InputError, near
 from bantamweight.models._narrow import narrow
+from bantamweight.models._stirred import stirred
 from bantamweight.types import Images
 
 __all__ = ["Group", "Part", "chosen", "groups", "removal"]
@@ -173,7 +173,7 @@ def _unfit(layer: nn.Module, part: Part) -> str:
 
 def _tried(module: nn.Module, found: list[Group], example: Images) -> tuple[Group, ...]:
     """Each group that can be cut by its wiring, tried on weights that hide nothing."""
-    probe = _stirred(module)
+    probe = stirred(module)
     halves = [_half(group) for group in found]
     able = [number for number, group in enumerate(found) if not group.reason and halves[number]]
     if not _faithful(probe, [found[n] for n in able], [halves[n] for n in able], example):
@@ -193,24 +193,6 @@ def _half(group: Group) -> list[int]:
     """Half of the channels, drawn at random: a rule of one channel in two would hide a wrong order."""
     drawn = rng.generator(0, "trial of a group", group.name).permutation(group.size)
     return sorted(int(number) for number in drawn[: group.size // 2])
-
-
-def _stirred(module: nn.Module) -> nn.Module:
-    """A copy with random weights of a fair size, so that no dead channel hides a wrong wiring."""
-    probe = copy.deepcopy(module)
-    draws = torch.Generator().manual_seed(0)
-    for layer in probe.modules():
-        for name, tensor in [*layer._parameters.items(), *layer._buffers.items()]:
-            if tensor is None or not tensor.is_floating_point():
-                continue
-            noise = torch.randn(tensor.shape, generator=draws).to(tensor)
-            if isinstance(layer, _BatchNorm):
-                base = 1.0 if name in ("weight", "running_var") else 0.0
-                tensor.data = base + 0.1 * noise.clamp(-3, 3)
-            elif name in layer._parameters:
-                # Gain 1 and not 2: sums of many branches would overflow in deep nets without batch norm.
-                tensor.data = noise / math.sqrt(tensor[0].numel()) if tensor.dim() > 1 else 0.1 * noise
-    return probe
 
 
 @torch.no_grad()

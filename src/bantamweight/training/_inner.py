@@ -137,7 +137,7 @@ def ascend(
     with quietly(module, how.mode, half=step.half) as forward:
         own = _unwrapped(module)
         # In training mode every row sees the statistics of the whole batch, and few steps are not worth a copy.
-        if how.mode == "train" or steps < WORTH or look(own, origin).draws:
+        if how.mode == "train" or steps < WORTH or look(own, origin).whole:
             return _climbed(how, forward, (origin, points, labels, told), eps, length, steps)
         still = _ahead(folded(own, origin, half=step.half), half=step.half)
 

@@ -6,7 +6,6 @@ that the layer before it can carry. Neither changes where the steps lead, save b
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
@@ -16,6 +15,7 @@ from torch import nn
 
 from bantamweight.attacks._crew import together
 from bantamweight.models._fold import Pair, fold, foldable
+from bantamweight.models._stirred import stirred
 from bantamweight.types import Images
 
 __all__ = ["divided", "folded", "look"]
@@ -25,10 +25,10 @@ LEAST = 16
 
 
 class Look(NamedTuple):
-    """What can be folded in a net, and whether it draws random numbers: neither changes while it is trained."""
+    """What can be folded in a net, and whether it has to be left whole: it draws random numbers, or can't be copied."""
 
     pairs: list[Pair]
-    draws: bool
+    whole: bool
 
 
 _LOOKS: WeakKeyDictionary[nn.Module, Look] = WeakKeyDictionary()
@@ -44,15 +44,25 @@ def folded(module: nn.Module, images: Images, *, half: bool) -> nn.Module:
 
 
 def look(module: nn.Module, images: Images) -> Look:
-    """Looked up with a few images the first time that a net is seen, in eval mode."""
+    """Looked up the first time that a net is seen, with weights of its own: a training resumed later sees the same."""
     if module not in _LOOKS:
-        before = torch.get_rng_state()
-        with torch.no_grad():
-            copy.deepcopy(module).eval()(images[:8])
-        draws = not torch.equal(torch.get_rng_state(), before)
-        torch.set_rng_state(before)
-        _LOOKS[module] = Look([] if draws else foldable(module, example=images[:8]), draws)
+        _LOOKS[module] = _looked(module, images)
     return _LOOKS[module]
+
+
+def _looked(module: nn.Module, images: Images) -> Look:
+    before = torch.get_rng_state()
+    try:
+        probe = stirred(module).eval()
+        example = torch.rand((8, *images.shape[1:]), generator=torch.Generator().manual_seed(0)).to(images)
+        with torch.no_grad():
+            probe(example)
+        drew = not torch.equal(torch.get_rng_state(), before)
+        return Look([] if drew else foldable(probe, example=example), drew)
+    except Exception:  # a model may hold what can't be copied: an open session, a lock
+        return Look([], True)
+    finally:
+        torch.set_rng_state(before)
 
 
 def divided(rows: int, device: torch.device, walk: Callable[[slice], Images]) -> Images:
