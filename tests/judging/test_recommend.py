@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 import pytest
 
 from bantamweight.errors import InputError
 from bantamweight.facts import Fact
+from bantamweight.judging.parity import kept_facts
 from bantamweight.judging.recommend import Needs, Point, pareto, recommend, recommended_facts
 from tests.judging.worlds import World, sports
 
@@ -54,6 +56,28 @@ def test_changing_needs_changes_it_too():
     assert chosen(sports(), needs=Needs(frame_ms=2))["mobile"] == "small"
     assert chosen(sports(), needs=Needs(most_bytes=1e6))["edge"] == "small/m-0.8/tuned"
     assert chosen(sports(), variants=["small"])["cloud"] == "small"
+
+
+def test_a_rounded_file_is_a_choice_only_once_it_was_shown_to_be_right():
+    """Ten times as fast and small as everything, and its answers are not the net's."""
+    where = {"variant": "small", "runtime": "onnxruntime_int8"}
+    rounded = [
+        Fact(metric="latency_ms", kind="time", value=0.01, batch=1, origin="measured", **where),
+        Fact(metric="size_bytes", kind="count", value=1000.0, item="onnx_int8", **where),
+        Fact(metric="parity_holds", kind="flag", value=0.0, n=64, **where),
+    ]
+    world = sports(accuracy={"large": 0.72, "small": 0.72})
+
+    def edge(*more: Fact) -> str:
+        (one,) = recommend([*world.facts(), *rounded, *more], scenarios=["edge"])
+        return one.reason
+
+    right = np.arange(1000) < 720
+    for kept, said in ((right, True), (np.arange(1000) < 400, False)):
+        assert ("onnx_int8" in edge(*kept_facts(right, kept, **where))) is said
+    assert "onnx_int8" not in edge()
+    assert kept_facts(right, np.arange(1000) < 711)[2].value == 1.0
+    assert kept_facts(right, np.arange(1000) < 709)[2].value == 0.0
 
 
 def test_fifty_images_carry_no_choice():

@@ -17,7 +17,7 @@ def sizes(book: Book) -> Iterable[Claim]:
         cut = _sparsest(book, "size_bytes", name)
         if whole_file is None or cut is None:
             continue
-        files = [entry for entry in book.find("size_bytes", variant=cut) if entry.fact.value]
+        files = [entry for entry in book.find("size_bytes", variant=cut, runtime="") if entry.fact.value]
         best = min(files, key=lambda entry: entry.fact.value or 0.0)
         large, small = whole_file.fact.value or 0.0, best.fact.value or 0.0
         share = cut_share(book, cut)

@@ -158,10 +158,16 @@ def _accuracies(facts: Sequence[Fact]) -> tuple[str, dict[str, Cell]]:
 
 
 def _cells(facts: Sequence[Fact], metric: str, **columns: object) -> dict[str, Cell]:
-    """One cell per variant: the lowest value where several facts fit (the fastest runtime, the smallest file)."""
+    """One cell per variant: the lowest value where several facts fit (the fastest runtime, the smallest file).
+
+    A file that answers otherwise than the net is no choice unless it was shown to be right as often: the accuracy
+    beside its milliseconds and bytes is the net's.
+    """
     found: dict[str, Cell] = {}
+    unlike = _unlike(facts)
     for row, fact in enumerate(facts):
         fits = fact.metric == metric and fact.value is not None and untargeted(fact)
+        fits = fits and (fact.variant, fact.runtime) not in unlike
         if fits and all(getattr(fact, name) == value for name, value in columns.items()):
             value = float(fact.value or 0.0)
             low = value if fact.low is None else fact.low
@@ -169,6 +175,13 @@ def _cells(facts: Sequence[Fact], metric: str, **columns: object) -> dict[str, C
             if fact.variant not in found or value < found[fact.variant].value:
                 found[fact.variant] = Cell(row, fact, value, low, high)
     return found
+
+
+def _unlike(facts: Sequence[Fact]) -> set[tuple[str, str]]:
+    """Variant and runtime of the files whose answers are not the net's and were not shown to be as good."""
+    where = [(fact.metric, (fact.variant, fact.runtime)) for fact in facts if fact.runtime and not fact.value]
+    kept = {(fact.variant, fact.runtime) for fact in facts if fact.metric == "runtime_keeps" and fact.value}
+    return {place for metric, place in where if metric in ("parity_holds", "runtime_keeps")} - kept
 
 
 def _strongest(facts: Sequence[Fact], names: set[str], threat: str, attack: str) -> tuple[str, str] | None:

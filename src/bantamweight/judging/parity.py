@@ -1,12 +1,19 @@
-"""How an exported file answers beside torch -> facts."""
+"""How an exported file answers beside torch, and what a rounded one is right about -> facts."""
 
 from __future__ import annotations
 
 from typing import Any, Protocol
 
-from bantamweight.facts import Fact, proportion
+import numpy as np
 
-__all__ = ["parity_facts"]
+from bantamweight import stats
+from bantamweight.facts import Fact, proportion
+from bantamweight.types import Bool
+
+__all__ = ["MOST_LOST", "kept_facts", "parity_facts"]
+
+MOST_LOST = 0.01
+"""The share of images that a rounded file may lose and still be a choice."""
 
 
 class Compared(Protocol):
@@ -40,4 +47,29 @@ def parity_facts(parity: Compared, *, runtime: str, **columns: Any) -> list[Fact
         Fact(metric="parity_max_abs", kind="score", value=parity.max_abs, n=parity.n, unit="logits", **shared),
         proportion("parity_top1", parity.same, parity.n, **shared),
         Fact(metric="parity_holds", kind="flag", value=float(parity.holds), n=parity.n, **shared),
+    ]
+
+
+def kept_facts(
+    before: Bool[np.ndarray, " n"], after: Bool[np.ndarray, " n"], *, most_lost: float = MOST_LOST, **columns: Any
+) -> list[Fact]:
+    """Who is right on which image, the net in float32 and the file that answers otherwise -> facts of the file.
+
+    runtime_accuracy, its paired difference from the net's (Tango's interval, McNemar's test), and runtime_keeps: 1
+    where it loses no more than `most_lost`. Without that a file is nobody's choice, however fast or small it is.
+    """
+    gained, lost, n = int((after & ~before).sum()), int((before & ~after).sum()), len(before)
+    low, high = stats.paired_interval(gained, lost, n)
+    difference = {"value": (gained - lost) / n, "low": low, "high": high, "gained": gained, "lost": lost}
+    return [
+        proportion("runtime_accuracy", int(after.sum()), n, **columns),
+        Fact(
+            metric="runtime_accuracy_difference",
+            kind="paired",
+            n=n,
+            p=stats.mcnemar(gained, lost),
+            **difference,
+            **columns,
+        ),
+        Fact(metric="runtime_keeps", kind="flag", value=float(lost - gained <= most_lost * n), n=n, **columns),
     ]

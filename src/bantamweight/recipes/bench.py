@@ -84,8 +84,11 @@ def _told(session: Session, variant: Variant, threads: int, folder: Path, trust:
     images = probe(variant.input_shape, 64, "bench")
     with prepare("torch", variant, threads=threads, folder=folder, trust=trust) as reference:
         parity = compare(session, reference, np.ascontiguousarray(images))
-    weighed = size_facts({session.artifact.kind: session.artifact.size_bytes}, variant=variant.name)
-    return [*parity_facts(parity, runtime=session.runtime, variant=variant.name), *weighed]
+    weighed = {session.artifact.kind: session.artifact.size_bytes}
+    return [
+        *parity_facts(parity, runtime=session.runtime, variant=variant.name),
+        *size_facts(weighed, runtime=session.runtime, variant=variant.name),
+    ]
 
 
 def merged(folders: Sequence[Path | str]) -> list[Fact]:

@@ -60,7 +60,12 @@ def latency(context: Context) -> Panel | None:
     keys = {"variant": "variant", "runtime": "runtime", "batch": "batch", "other": "against", "against": "on"}
     over = pivot(context, "In all", {**keys, **PLACE}, {"speedup_over": "times as fast (median of paired rounds)"})
     blocks += [over] if over else []
-    parity = {"parity_max_abs": "largest difference of a logit", "parity_top1": "same answer as torch"}
+    parity = {
+        "parity_max_abs": "largest difference of a logit",
+        "parity_top1": "same answer as torch",
+        "runtime_accuracy": "right, where it answers otherwise",
+        "runtime_accuracy_difference": "over the net in float32",
+    }
     exports = pivot(context, "Exports held against torch", {"variant": "variant", "runtime": "runtime"}, parity)
     blocks += [exports] if exports else []
     return Panel("Latency", 70, blocks, measured(facts))

@@ -8,15 +8,18 @@ from typing import Any
 
 import numpy as np
 
+from bantamweight.data import Split
 from bantamweight.facts import Fact
 from bantamweight.judging.latency import latency_facts
-from bantamweight.judging.parity import parity_facts
+from bantamweight.judging.parity import kept_facts, parity_facts
 from bantamweight.judging.sparsity import size_facts
 from bantamweight.parts import configure
+from bantamweight.predict import logits_of
+from bantamweight.recipes._int8 import answers
 from bantamweight.runtimes._core import Session, compare, prepare
 from bantamweight.runtimes._latency import measure
 from bantamweight.studies._place import Place, draw, split_of
-from bantamweight.variants import Variant, load
+from bantamweight.variants import Variant, build, load
 
 __all__ = ["latency"]
 
@@ -25,6 +28,9 @@ COMPARED = 64
 
 CALIBRATED = 256
 """Training images from which a runtime of integers takes its ranges."""
+
+JUDGED = 2000
+"""Images on which a file that answers otherwise than torch is judged."""
 
 
 def latency(
@@ -52,6 +58,8 @@ def latency(
             for spec in runtimes:
                 session, found = _prepared(place, stack, variant, spec, number, images, ranges)
                 sessions[name, session.runtime] = session
+                if any(fact.metric == "parity_holds" and not fact.value for fact in found):
+                    found += _kept(place, session, variant, chosen)
                 facts += [fact.model_copy(update={"variant": name, "split": split}) for fact in found]
             place.tell(0.3 * (number + 1) / len(place.inputs), f"exporting {name}")
         seconds = measure(
@@ -87,5 +95,14 @@ def _prepared(
         return session, []
     with prepare("torch", variant, **given) as reference:
         parity = compare(session, reference, images)
-    weighed = size_facts({session.artifact.kind: session.artifact.size_bytes})
+    weighed = size_facts({session.artifact.kind: session.artifact.size_bytes}, runtime=session.runtime)
     return session, [*parity_facts(parity, runtime=session.runtime), *weighed]
+
+
+def _kept(place: Place, session: Session, variant: Variant, split: Split) -> list[Fact]:
+    """What a rounded file is right about, beside the net it was made from."""
+    judged = split.take(draw(len(split), JUDGED, seed=2))
+    labels = judged.labels.numpy()
+    before = logits_of(build(variant, trust=place.trust), judged.images).argmax(dim=1).numpy() == labels
+    after = answers(session, judged.floats().numpy().astype(np.float32)).argmax(axis=1) == labels
+    return kept_facts(before, after, runtime=session.runtime)
