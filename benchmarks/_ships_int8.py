@@ -34,6 +34,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     add("--qat", action="store_true", help="also after two epochs of quantization-aware fine-tuning")
     add("--eps", help="also attack the file and its parent, linf, such as 0.5/255 or 2/255")
     add("--protocol", default="fast")
+    add("--queries", type=int, default=500, help="of Square, on each side's own scores, for what still stands")
 
 
 def main(chosen: argparse.Namespace) -> None:
@@ -41,7 +42,11 @@ def main(chosen: argparse.Namespace) -> None:
     head("Static int8 beside float32", f"n = {chosen.n} test images, {chosen.calibration} training images to calibrate")
     columns(
         *("net", " float32", " int8", " int8 - float32, points", " same answer", " surrogate agrees", " bytes"),
-        *("integer", "float", *((" robust float32", " robust int8", " difference") if chosen.eps else ())),
+        *(
+            "integer",
+            "float",
+            *((" robust float32", " robust int8", " difference", "checks on int8") if chosen.eps else ()),
+        ),
     )
     for name in chosen.nets:
         variant, data = net(name, chosen.home)
@@ -94,12 +99,16 @@ def _attacked(variant: Variant, path: Path, test: Split, chosen: argparse.Namesp
         test.labels,
         f"linf {eps}",
         protocol=chosen.protocol,
+        by_score={"use": "square", "queries": chosen.queries},
         threads=chosen.threads,
     )
-    failed = [check.name for check in found.through.checks if check.state == "fail"]
-    note(f"{variant.name}: checks failed on int8: {', '.join(failed) or 'none'}; escalated: {found.through.escalated}")
+    checks = found.through.checks
+    failed = [check.name for check in checks if check.state == "fail"]
+    passed = sum(check.state == "pass" for check in checks)
     return [
         percent(found.parent_standing),
         percent(found.standing),
         claim(found.parent_standing, found.standing, 0.02),
+        f"{passed} passed, failed: {', '.join(failed) or 'none'}"
+        + (f"; escalated, {found.through.escalated}" if found.through.escalated else ""),
     ]

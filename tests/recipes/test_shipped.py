@@ -11,6 +11,7 @@ import torch
 from bantamweight.data import load
 from bantamweight.errors import InputError
 from bantamweight.loading import untrained
+from bantamweight.predict import logits_of
 from bantamweight.recipes.export import export
 from bantamweight.recipes.robustness import robustness
 from bantamweight.recipes.shipped import attack_shipped, shipped_oracle
@@ -19,7 +20,7 @@ from bantamweight.runtimes.onnxruntime import open_onnx
 from bantamweight.stats import equivalence
 from bantamweight.training import fresh, train
 from bantamweight.types import Images, Labels
-from bantamweight.variants import Variant
+from bantamweight.variants import Variant, build
 
 Scene = tuple[Variant, Path, Images, Labels]
 
@@ -74,6 +75,13 @@ def test_success_is_the_files_own(scene: Scene) -> None:
     standing = right & ~broken
     standing[left] &= ~found.by_score.columns["success"]
     assert (found.standing == standing).all()
+    # The parent had the same chances to fall: what fooled the file, and attacks by score.
+    back = logits_of(build(variant), found.through.images).argmax(dim=1).numpy() != labels[:60].numpy()
+    own = found.parent.columns["right"] & ~found.parent.columns["success"] & ~(back & broken)
+    assert found.parent_by_score is not None
+    assert len(found.parent_by_score.columns["right"]) == int(own.sum())
+    own[own] = ~found.parent_by_score.columns["success"]
+    assert (found.parent_standing == own).all()
     gained = int((standing & ~found.parent_standing).sum())
     lost = int((found.parent_standing & ~standing).sum())
     assert found.equivalence == equivalence(gained, lost, 60, 0.02)

@@ -16,6 +16,7 @@ import torch
 
 from bantamweight import stats
 from bantamweight.oracle import Access, Oracle, oracle
+from bantamweight.predict import logits_of
 from bantamweight.recipes.robustness import Robustness, robustness
 from bantamweight.runtimes._surrogate import Shipped, artifact_of, surrogate
 from bantamweight.runtimes.onnxruntime import open_onnx
@@ -33,14 +34,16 @@ MARGIN = 0.02
 class Attacked:
     """A file and its parent under the same attacks on the same images.
 
-    `through` went through the surrogate, after images that fool the parent; `by_score` asked the file's own scores
-    about those that still stood (None when none did). `standing` and `parent_standing` say which images are right and
-    unbroken, `equivalence` tests that the two shares differ by less than two points.
+    `through` went through the surrogate, after images that fool the parent; the parent is shown what fooled the file in
+    turn. `by_score` and `parent_by_score` asked each one's own scores about what still stood there (None when nothing
+    did). `standing` and `parent_standing` say which images are right and unbroken, `equivalence` tests that the two
+    shares differ by less than two points.
     """
 
     parent: Robustness
     through: Robustness
     by_score: Robustness | None
+    parent_by_score: Robustness | None
     standing: np.ndarray
     parent_standing: np.ndarray
     equivalence: stats.Equivalence
@@ -58,6 +61,7 @@ class Attacked:
             "equivalence": {**self.equivalence._asdict(), "margin": MARGIN, "shown": self.equivalence.p < 0.05},
             "through": self.through.summary(),
             "by_score": None if self.by_score is None else self.by_score.summary(),
+            "parent_by_score": None if self.parent_by_score is None else self.parent_by_score.summary(),
         }
 
 
@@ -99,7 +103,7 @@ def attack_shipped(
 ) -> Attacked:
     """Attack a variant and its exported file alike, and say whether shipping changed how many images stand.
 
-    `images` are floats in [0, 1]; `protocol` names the cascade, `by_score` the attack that asks the file itself (None:
+    `images` are floats in [0, 1]; `protocol` names the cascade, `by_score` the attack that asks for scores alone (None:
     leave it out). Raises InputError when the file is not the variant's or anything does not fit.
     """
     settings: dict[str, Any] = {"protocol": protocol, "checks": checks, "seed": seed, "trust": trust}
@@ -107,17 +111,26 @@ def attack_shipped(
     parent = robustness(variant, images, labels, against, precision="fp32", **settings)
     through = robustness(judged, images, labels, against, starts=parent.images, **settings)
     standing, parent_standing = _standing(through), _standing(parent)
-    asked = None
-    left = torch.from_numpy(np.flatnonzero(standing))
-    if by_score is not None and len(left):
-        scores = shipped_oracle(variant, path, access="score", threads=threads)
-        asked = robustness(
-            scores, images[left], labels[left], against, attack=by_score, checks="none", seed=seed, trust=trust
+    # As the file was shown what fools its parent, so the parent what fools the file.
+    assert through.images is not None
+    back = logits_of(build(variant, trust=trust), through.images).argmax(dim=1) != labels
+    parent_standing &= ~(back.numpy() & through.columns["success"])
+
+    def asked(judge: Oracle, stands: np.ndarray) -> Robustness | None:
+        left = torch.from_numpy(np.flatnonzero(stands))
+        if by_score is None or not len(left):
+            return None
+        found = robustness(
+            judge, images[left], labels[left], against, attack=by_score, checks="none", seed=seed, trust=trust
         )
-        standing[left.numpy()] &= _standing(asked)
+        stands[left.numpy()] &= _standing(found)
+        return found
+
+    by_file = asked(shipped_oracle(variant, path, access="score", threads=threads), standing)
+    by_parent = asked(oracle(build(variant, trust=trust), access="score"), parent_standing)
     gained, lost = int((standing & ~parent_standing).sum()), int((parent_standing & ~standing).sum())
     equal = stats.equivalence(gained, lost, len(images), MARGIN)
-    return Attacked(parent, through, asked, standing, parent_standing, equal)
+    return Attacked(parent, through, by_file, by_parent, standing, parent_standing, equal)
 
 
 def _standing(found: Robustness) -> np.ndarray:
