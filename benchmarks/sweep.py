@@ -116,23 +116,29 @@ def _methods(lines: dict[tuple[str, str, str], dict[float, list[str]]], right: d
     for (family, criterion, way), line in lines.items():
         rival = lines.get((family, "random_channels", way), {})
         for depth, names in sorted(line.items()) if criterion == "l1_channels" else ():
-            for one, other in zip(names, rival.get(depth, ()), strict=False):
+            for one, other in zip(sorted(names), sorted(rival.get(depth, ())), strict=True):
                 rows.append((family, way, depth, one.rpartition("@")[2], right[one], right[other]))
     counts = [(int((a & ~b).sum()), int((b & ~a).sum()), len(a)) for *_, a, b in rows]
     adjusted = stats.holm([stats.mcnemar(up, down) for up, down, _ in counts])
-    columns("net", "tuned", " asked", *(f" seed {seed}" for seed in sorted({each[3] for each in rows})), "all shown")
-    table: dict[tuple[str, str, float], list[tuple[str, bool]]] = defaultdict(list)
+    columns(
+        "net",
+        "tuned",
+        " asked",
+        *(f" seed {seed}" for seed in sorted({each[3] for each in rows})),
+        "shown alike by all",
+    )
+    table: dict[tuple[str, str, float], list[tuple[str, int]]] = defaultdict(list)
     for (family, way, depth, *_), (up, down, n), p in zip(rows, counts, adjusted, strict=True):
         low, high = stats.paired_interval(up, down, n)
         said = f"{(up - down) / n:+.1%} ({low:+.1%} to {high:+.1%}; {p:.2g})"
-        table[family, way, depth].append((said, p < 0.05))
+        table[family, way, depth].append((said, 0 if p >= 0.05 else 1 if up > down else -1))
     for (family, way, depth), cells in table.items():
         row(
             family,
             WAYS.get(way, way),
             f"{depth:g}",
             *(said for said, _ in cells),
-            "yes" if all(s for _, s in cells) else "no",
+            "yes" if len({sign for _, sign in cells}) == 1 and cells[0][1] else "no",
         )
 
 

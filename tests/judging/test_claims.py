@@ -231,16 +231,29 @@ def test_no_facts_no_claims():
 
 
 def test_what_lines_of_cuts_show_is_said_in_one_sentence_per_reading():
-    def line(value, against, item="accuracy"):
-        return Fact(metric="over_pruning", kind="flag", value=value, variant="net", against=against, item=item,
-                    note="accuracy rose at net/m-0.8 although MACs fell")  # fmt: skip
+    def line(p, against, item="accuracy", note="accuracy rose at net/m-0.8 although MACs fell"):
+        return Fact(metric="over_pruning", kind="flag", value=float(p < 0.05), p=p, variant="net", against=against,
+                    item=item, note=note)  # fmt: skip
 
-    claim = found([line(0.0, "l1, seed 0"), line(0.0, "l1, seed 1")], "pruning")
+    claim = found([line(1.0, "l1, seed 0"), line(1.0, "l1, seed 1")], "pruning")
     assert claim.verdict == "not supported"
     assert claim.text == "Cut deeper, net somewhere gets better again in accuracy."
-    assert claim.reason == "no such step is shown (0 of 2 lines of cuts)"
-    claim = found([line(0.0, "l1, seed 0"), line(1.0, "l1, seed 1")], "pruning")
+    assert "0 of 2 lines of cuts" in claim.reason
+    claim = found([line(1.0, "l1, seed 0"), line(0.02, "l1, seed 1")], "pruning")
     assert claim.verdict == "supported"
-    assert "1 of 2 lines of cuts; accuracy rose at net/m-0.8" in claim.text
+    assert "1 of 2 lines of cuts, after Holm over steps and lines; accuracy rose at net/m-0.8" in claim.text
     assert claim.evidence == (1,)
-    assert len(claims([line(0.0, "l1"), line(0.0, "l1", "the distance needed")])) == 2
+    # Of three lines one at p = .02 is what chance may do.
+    claim = found([line(1.0, "0"), line(0.02, "1"), line(1.0, "2")], "pruning")
+    assert claim.verdict == "not supported"
+    assert len(claims([line(1.0, "l1"), line(1.0, "l1", "the distance needed")])) == 2
+
+
+def test_macs_that_rose_are_not_called_better():
+    fact = Fact(metric="over_pruning", kind="flag", value=1.0, p=1.0, variant="net", against="l1", item="accuracy",
+                note="MACs rose at net/m-0.8 although more was asked")  # fmt: skip
+    first, second = claims([fact])
+    assert first.verdict == "not supported"
+    assert (second.verdict, second.text) == (
+        "supported", "More was asked and more was left: MACs rose at net/m-0.8 although more was asked."
+    )  # fmt: skip

@@ -129,7 +129,7 @@ def compress_channels(
     """
     kind, value = _target(target)
     module = variants.build(variant, trust=trust)
-    able, left = _able(groups(module, _example(variant)), layers, skip, uncut)
+    able, left = _able(groups(module, _example(variant)), layers, skip, uncut, round_to)
     scores = _scored(module, criterion, able, evidence, left if uncut == "say" else None)
     able = [group for group in able if group.name in scores]
     cost = costs(module, tuple(able), variant.input_shape)
@@ -164,9 +164,9 @@ _LOGITS = "its channels are the logits"
 
 
 def _able(
-    found: tuple[Group, ...], layers: Iterable[str] | None, skip: Iterable[str], uncut: str
+    found: tuple[Group, ...], layers: Iterable[str] | None, skip: Iterable[str], uncut: str, round_to: int
 ) -> tuple[list[Group], dict[str, str]]:
-    """The groups to cut, and why the others are left."""
+    """The groups to cut, and why the others are left; a group as narrow as `round_to` can only stay as it is."""
     if uncut not in ("refuse", "say"):
         raise InputError(f"{uncut!r} is no way to treat groups that can't be cut{near(uncut, ['refuse', 'say'])}")
     wanted = chosen(found, layers, skip)
@@ -180,8 +180,19 @@ def _able(
         )
     if not able:
         raise InputError("expected at least one group of channels to cut, got a choice that leaves none; skip fewer")
+    narrow = {
+        group.name: f"its {group.size} channels are the fewest that multiples of {round_to} leave"
+        for group in able
+        if group.size <= round_to
+    }
+    if len(narrow) == len(able):
+        raise InputError(
+            f"expected a group of more than {round_to} channels to cut to multiples of {round_to}, got at most "
+            f"{max(group.size for group in able)}; round to less"
+        )
     asked = {id(group) for group in wanted}
-    return able, {group.name: group.reason or "skipped" for group in found if group.reason or id(group) not in asked}
+    left = {group.name: group.reason or "skipped" for group in found if group.reason or id(group) not in asked}
+    return able, {**left, **narrow}
 
 
 def _scored(

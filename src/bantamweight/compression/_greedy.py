@@ -46,7 +46,7 @@ def compress_greedily(
     if criterion.needs != "none":
         raise InputError(f"greedy selection scores weights anew after each layer, and {criterion.name} needs more")
     module = variants.build(variant, trust=trust)
-    able, left = _able(groups(module, _example(variant)), layers, skip, uncut)
+    able, left = _able(groups(module, _example(variant)), layers, skip, uncut, round_to)
     probe, gone = copy.deepcopy(module), []
     for group in able:
         scores = score_channels(probe, criterion, [group])

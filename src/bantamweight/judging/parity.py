@@ -60,15 +60,18 @@ def kept_facts(
     """
     gained, lost, n = int((after & ~before).sum()), int((before & ~after).sum()), len(before)
     low, high = stats.paired_interval(gained, lost, n)
-    difference = {"value": (gained - lost) / n, "low": low, "high": high, "gained": gained, "lost": lost}
     return [
         proportion("runtime_accuracy", int(after.sum()), n, **columns),
         Fact(
             metric="runtime_accuracy_difference",
             kind="paired",
+            value=(gained - lost) / n,
+            low=low,
+            high=high,
             n=n,
+            gained=gained,
+            lost=lost,
             p=stats.mcnemar(gained, lost),
-            **difference,
             **columns,
         ),
         Fact(metric="runtime_keeps", kind="flag", value=float(lost - gained <= most_lost * n), n=n, **columns),

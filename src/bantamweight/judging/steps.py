@@ -77,7 +77,8 @@ def distance_steps(line: Sequence[Cut], needed: Mapping[str, Float[np.ndarray, "
 def verdict_fact(line: Sequence[Cut], steps: Sequence[Fact], what: str, **columns: Any) -> Fact:
     """over_pruning: 1 where MACs rose with what was asked, or a step with no more MACs was shown better.
 
-    `steps` are `accuracy_steps` or `distance_steps` of the line; `what` says in words what would have risen.
+    `steps` are `accuracy_steps` or `distance_steps` of the line; `what` says in words what would have risen. `p` is the
+    least of the steps shown better, after Holm over the line: 1 where there is none.
     """
     risen = [cut for before, cut in _neighbours(line) if cut.macs > before.macs * (1 + 1e-9)]
     macs = {cut.variant: cut.macs for cut in line}
@@ -98,7 +99,9 @@ def verdict_fact(line: Sequence[Cut], steps: Sequence[Fact], what: str, **column
         if largest is not None and (largest.value or 0) > 0:
             points = 100 * (largest.value or 0)
             said += f"; the largest rise is {points:.1f} points, p = {largest.p_adjusted:.2g} after Holm"
-    return Fact(metric="over_pruning", kind="flag", value=float(bool(risen or better)), note=said, item=what, **columns)
+    flag = float(bool(risen or better))
+    least = min((step.p_adjusted or 0.0 for step in better), default=1.0)
+    return Fact(metric="over_pruning", kind="flag", value=flag, p=least, note=said, item=what, **columns)
 
 
 def _neighbours(line: Sequence[Cut]) -> list[tuple[Cut, Cut]]:

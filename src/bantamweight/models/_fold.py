@@ -19,7 +19,7 @@ from bantamweight.models._plan import Ref, refs_of
 from bantamweight.models._program import Program
 from bantamweight.types import Images
 
-__all__ = ["Pair", "example_images", "fold", "foldable", "folded"]
+__all__ = ["Pair", "example_images", "fold", "foldable", "folded", "traced"]
 
 Pair = tuple[str, str]
 """Names of two layers, the first of which feeds the second and nothing else."""
@@ -60,6 +60,11 @@ def foldable(module: nn.Module, *, example: Images | None = None) -> list[Pair]:
         if _close(fold(plain, pairs)(images), before):
             return pairs
         return _one_by_one(plain, pairs, images, before)
+
+
+def traced(module: nn.Module) -> list[Pair]:
+    """The pairs that the graph of a module in eval mode shows, whatever its weights; none where there is no graph."""
+    return _traced_pairs(module) or []
 
 
 def _one_by_one(plain: nn.Module, pairs: list[Pair], images: Images, before: Tensor) -> list[Pair]:

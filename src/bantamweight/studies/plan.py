@@ -216,7 +216,9 @@ class Planner:
         """A further variant; its name must be new."""
         known = self.variants.get(variety.name)
         if known is not None and known.key != variety.key:
-            raise InputError(f"two blocks would make {variety.name!r}, each in its own way; keep one of them")
+            raise InputError(
+                f"two blocks would make {variety.name!r}, each in its own way; keep one, or name the finetune of one"
+            )
         self.variants[variety.name] = variety
 
     def chosen(self, patterns: tuple[str, ...], where: str) -> list[Variety]:

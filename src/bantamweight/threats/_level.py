@@ -59,11 +59,11 @@ def lengths(room: Flat, weights: Flat, need: Budget, pull: Flat | None = None) -
 def shrunk(amounts: Flat, caps: Flat, most: Budget) -> Flat:
     """min(max(amounts - level, 0), caps) with the least level that makes each row's sum at most `most`.
 
-    The level is looked for in the precision of `amounts`, which finds the piece it lies in; what its rounding leaves
-    over is counted in float64 and shared among the entries between nothing and their cap.
+    The level is looked for in the precision of `amounts` (float32 at least), which finds the piece it lies in; what its
+    rounding leaves over is counted in float64 and shared among the entries between nothing and their cap.
     """
-    nothing = amounts.new_zeros(())
-    most = most.to(amounts.dtype)
+    amounts, caps = (part.to(torch.promote_types(part.dtype, torch.float32)) for part in (amounts, caps))
+    nothing, most = amounts.new_zeros(()), most.to(amounts.dtype)
 
     def parts(level: Column) -> tuple[Flat, Flat]:
         over = amounts - level

@@ -42,7 +42,7 @@ class _L1:
         """The nearest point of ball and box (Croce and Hein 2021, "Mind the box", proposition 2.1)."""
         delta = points - origin
         kept = shrunk(delta.abs().flatten(1), reach(origin, delta).flatten(1), eps).reshape(points.shape)
-        moved = torch.addcmul(origin, delta.sign(), kept).clamp_(0.0, 1.0)
+        moved = torch.addcmul(origin, delta.sign(), kept).to(points.dtype).clamp_(0.0, 1.0)
         # In 100,000 dimensions float32 rounding adds up to more than the tolerance: round such rows towards the origin.
         over = self.size(moved - origin) > eps + 0.5 * TOLERANCE * eps.clamp_min(1.0)
         if moved.device.type == "cpu" and not bool(over.any()):  # elsewhere, looking would make the device wait

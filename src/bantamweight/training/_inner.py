@@ -22,10 +22,11 @@ from torch.nn.functional import cross_entropy, kl_div, log_softmax
 from torch.nn.modules.batchnorm import _NormBase
 
 from bantamweight import rng
+from bantamweight.attacks._crew import Halt
 from bantamweight.errors import InputError
 from bantamweight.parts import Part, configure
 from bantamweight.threats import Threat
-from bantamweight.training._still import divided, folded, look
+from bantamweight.training._still import WHOLE, copies, divided, look, shares
 from bantamweight.training._values import Loss, Span, Step
 from bantamweight.types import Float, Images, Labels, Logits
 
@@ -137,29 +138,34 @@ def ascend(
     with quietly(module, how.mode, half=step.half) as forward:
         own = _unwrapped(module)
         # In training mode every row sees the statistics of the whole batch, and few steps are not worth a copy.
-        if how.mode == "train" or steps < WORTH or look(own, origin).whole:
-            return _climbed(how, forward, (origin, points, labels, told), eps, length, steps)
-        still = _ahead(folded(own, origin, half=step.half), half=step.half)
+        found = WHOLE if how.mode == "train" or steps < WORTH else look(own, origin)
+        if found.whole:
+            return _climbed(how, forward, (origin, points, labels, told), (eps, length), steps)
+        count = shares(len(origin))
+        stills = copies(own, found, count, half=step.half)
 
-        def walk(rows: slice) -> Images:
+        def walk(number: int, rows: slice, halt: Halt) -> Images:
             given = (origin[rows], points[rows], labels[rows], None if told is None else told[rows])
-            return _climbed(how, still, given, eps[rows], length[rows], steps)
+            with torch.autocast("cpu", torch.bfloat16, enabled=step.half):  # a thread's own
+                return _climbed(how, _asked(stills[number]), given, (eps[rows], length[rows]), steps, halt)
 
-        return divided(len(origin), origin.device, walk)
+        return divided(len(origin), count, walk)
 
 
 def _climbed(
     how: Ascent,
     forward: Forward,
     given: tuple[Images, Images, Labels, Logits | None],
-    eps: Float[Tensor, " b"],
-    length: Float[Tensor, " b"],
+    lengths: tuple[Float[Tensor, " b"], Float[Tensor, " b"]],
     steps: int,
+    halt: Halt = lambda: False,
 ) -> Images:
-    """The steps themselves."""
-    norm, (origin, points, labels, told) = how.threat.norm, given
+    """The steps themselves, of each row's length and within its budget; none after `halt` has said so."""
+    norm, (origin, points, labels, told), (eps, length) = how.threat.norm, given, lengths
     loss = _rising(how, forward, origin, labels, told)
     for _ in range(steps):
+        if halt():
+            break
         points.requires_grad_(True)
         with torch.enable_grad():
             (gradient,) = torch.autograd.grad(loss(forward(points)), points)
@@ -184,13 +190,11 @@ def _unwrapped(module: nn.Module) -> nn.Module:
     return cast("nn.Module", module.module) if is_wrapped(module) else module
 
 
-def _ahead(module: nn.Module, *, half: bool) -> Forward:
-    """Float32 logits; the precision is the thread's that asks."""
-    kind = next((weight.device.type for weight in module.parameters()), "cpu")
+def _asked(module: nn.Module) -> Forward:
+    """Float32 logits of a module, in whatever precision is in force."""
 
     def forward(images: Images) -> Logits:
-        with torch.autocast(kind, torch.bfloat16, enabled=half):
-            logits: Logits = module(images)
+        logits: Logits = module(images)
         return logits.float()
 
     return forward
@@ -224,6 +228,7 @@ def quietly(module: nn.Module, mode: Literal["train", "eval"], *, half: bool) ->
     own = _unwrapped(module)
     modes = [(part, part.training) for part in own.modules()]
     tracked = [(part, part.track_running_stats) for part in own.modules() if isinstance(part, _NormBase)]
+    kind = next((weight.device.type for weight in own.parameters()), "cpu")
 
     try:
         # Flags and not `.eval()`, which exported programs refuse.
@@ -231,7 +236,8 @@ def quietly(module: nn.Module, mode: Literal["train", "eval"], *, half: bool) ->
             part.training = False
         for norm, _ in tracked:
             norm.track_running_stats = False
-        yield _ahead(own, half=half)
+        with torch.autocast(kind, torch.bfloat16, enabled=half):
+            yield _asked(own)
     finally:
         for part, was in modes:
             part.training = was

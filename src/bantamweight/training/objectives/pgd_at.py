@@ -30,9 +30,9 @@ def pgd_at(
     """Train on the worst images that PGD finds and on nothing else; the standard way to a robust net.
 
     `rate` is the step in pixels; None means eps / 4 (the paper's 2/255 at 8/255, for 7 steps). The net is attacked in
-    training mode, as the paper's code does; `mode="eval"` uses its running statistics instead, which is a good deal
-    faster here. `growth` is a schedule that multiplies eps, `pace` one that multiplies
-    `steps`. Raises InputError for a threat without an eps, or with one above 1 in L-inf.
+    training mode, as the paper's code does; `mode="eval"` uses its running statistics and drops nothing out, which is
+    faster here. `growth` is a schedule that multiplies eps, `pace` one that multiplies `steps`. Raises InputError for a
+    threat without an eps, or with one above 1 in L-inf.
     """
     how = ascent("pgd_at", threat, steps=steps, rate=rate, share=0.25, start=start, mode=mode, growth=growth, pace=pace)
 
