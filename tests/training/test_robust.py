@@ -196,7 +196,8 @@ def test_only_the_trainings_own_passes_move_the_running_statistics(spec, passes,
     seen.clear()
     statistics = bits(dict(module.named_buffers()))
     own.craft(module, images, torch.arange(16) % 10, STEP)
-    assert set(seen) == {(inner, False)}
+    assert set(seen) <= {(inner, False)}  # in eval mode copies without batch norm may be asked instead
+    assert seen or not inner
     assert bits(dict(module.named_buffers())) == statistics
 
 
