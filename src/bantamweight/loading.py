@@ -54,7 +54,10 @@ def load_model(
             raise InputError(f"{path.name!r} brings its own weights; leave out --weights")
         return _saved(path, classes, size, channels) if kind == "folder" else _program(path, classes, size, channels)
     if path.suffix in (".safetensors", ".pt", ".pth"):
-        raise InputError(f"{path.name!r} holds weights alone; name the net and pass the file with --weights")
+        raise InputError(
+            f"{path.name!r} holds weights alone; name the net and pass the file with --weights, or "
+            "read a coded file with bantamweight.compression.load_coded"
+        )
     if ":" in text:
         return _foreign(text, trust, weights, classes, size, channels)
     if "/" in text or kind == "file":

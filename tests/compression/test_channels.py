@@ -341,3 +341,14 @@ def test_every_criterion_of_channels_is_a_part() -> None:
         "lamp_channels",
     }
     assert all(made[name].name == name for name in found)
+
+
+def test_groups_as_narrow_as_the_multiple_are_named() -> None:
+    net = untrained("resnet20", size=8)
+    _, achieved = compress_channels(net, l1_channels(), target={"ratio": 0.4}, round_to=16)
+    assert {name for name, why in achieved.uncut.items() if "multiples of 16" in why} == {
+        name for name, (_, size) in achieved.widths.items() if size == 16
+    }
+    assert all(kept == size for kept, size in achieved.widths.values() if size == 16)
+    with pytest.raises(InputError, match="expected a group of more than 1024 channels"):
+        compress_channels(net, l1_channels(), target={"ratio": 0.4}, round_to=1024)

@@ -236,3 +236,19 @@ def test_a_convolution_in_groups_loses_the_same_of_each_or_is_refused() -> None:
     narrow(net, {"0": {"out": [1, 5], "in": [1, 3]}})
     assert (net[0].in_channels, net[0].out_channels, net[0].groups) == (2, 4, 2)
     assert torch.equal(net[0].weight.detach(), weight[[0, 2, 3, 4]][:, [0]])
+
+
+def test_a_forward_that_branches_on_its_data_is_refused() -> None:
+    class Branches(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.bright = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)
+            self.dark, self.flat = nn.Conv2d(8, 8, 3, padding=1), nn.Linear(8, 10)
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            found = self.stem(images)
+            found = self.bright(found) if float(images.mean()) > 0 else self.dark(found)
+            return self.flat(found.mean(dim=(2, 3)))
+
+    with pytest.raises(InputError, match="'dark' had no part in the answer to example images"):
+        groups(Branches().eval(), torch.rand(2, 3, 8, 8))

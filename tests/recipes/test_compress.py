@@ -11,7 +11,7 @@ import torch
 
 import bantamweight as bw
 from bantamweight import variants
-from bantamweight.compression import measure, sizes
+from bantamweight.compression import load_coded, measure, sizes
 from bantamweight.data import Data, load
 from bantamweight.errors import InputError
 from bantamweight.models._profile import profile
@@ -189,6 +189,62 @@ def test_a_latency_is_reached_along_the_path(dense: Variant, digits: Data, monke
 
 def test_a_latency_is_the_median_of_calls_on_the_runtime(dense: Variant) -> None:
     assert 0 < latency_on("torch", 1)(dense) < 10_000
+
+
+def test_a_latency_in_integers_takes_its_ranges_from_the_training_images(dense: Variant, digits: Data) -> None:
+    assert 0 < latency_on("onnxruntime_int8", 1, data=digits)(dense) < 1000
+    with pytest.raises(InputError, match="images"):
+        latency_on("onnxruntime_int8", 1)(dense)
+
+
+def test_the_smallest_file_lies_beside_the_result(dense: Variant, digits: Data, tmp_path: Path) -> None:
+    made = compress(dense, digits, "magnitude", target={"sparsity": 0.8}, finetune=None, out=tmp_path / "light")
+    coded = tmp_path / "light" / "coded.safetensors"
+    assert coded.stat().st_size == made.summary["achieved"]["size_bytes"]["coded"]
+    assert load_coded(coded).hash == made.variant.hash == variants.load(tmp_path / "light").hash
+
+
+def test_before_and_after_fine_tuning_are_paired(dense: Variant, digits: Data) -> None:
+    said = compress(dense, digits, "magnitude", target={"sparsity": 0.8}, finetune=QUICK).summary
+    right = {name: said["accuracy"][name]["correct"] for name in ("dense", "cut", "result")}
+    for key, one, other in (
+        ("against_parent", "result", "dense"),
+        ("cut_against_parent", "cut", "dense"),
+        ("tuned_against_cut", "result", "cut"),
+    ):
+        assert said[key]["gained"] - said[key]["lost"] == right[one] - right[other]
+
+
+@pytest.mark.parametrize("kind", ["macs", "parameters", "size_bytes"])
+def test_a_count_that_is_met_already_is_refused(kind: str, dense: Variant, digits: Data) -> None:
+    with pytest.raises(InputError, match=f"{kind} as it is, and 9,999,999,999 were asked; ask for less"):
+        compress(dense, digits, "l1_channels", target={kind: 9_999_999_999}, finetune=None)
+
+
+def test_a_model_that_breaks_leaves_nothing_behind(
+    digits: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mynet.py").write_text(BREAKS)
+    monkeypatch.chdir(tmp_path)
+    asked: dict[str, Any] = {"target": {"sparsity": 0.5}, "finetune": None, "out": tmp_path / "light"}
+    with pytest.raises(InputError, match=r"'mynet:net' raised KeyError: 'no such'"):
+        compress("mynet:net", digits, trust=True, classes=10, size=8, channels=1, **asked)
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name != "__pycache__") == ["mynet.py"]
+
+
+BREAKS = """
+from torch import nn
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.flat = nn.Linear(64, 10)
+    def forward(self, images):
+        if len(images) > 32:
+            raise KeyError("no such")
+        return self.flat(images.flatten(1))
+def net():
+    return Net()
+"""
 
 
 def test_a_cut_spread_by_sensitivity_spares_what_matters(dense: Variant, digits: Data) -> None:

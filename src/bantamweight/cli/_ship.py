@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -140,8 +141,10 @@ def bench(
 ) -> None:
     """Time variants on runtimes in turns, each beside the first on the first; or merge what several machines said."""
     from bantamweight.recipes.bench import bench as measured
-    from bantamweight.recipes.bench import keep, merged
+    from bantamweight.recipes.bench import check_place, keep, merged
 
+    if out is not None:
+        check_place(out)
     if merge:
         if out is None:
             raise InputError("a merged report needs a place; pass -o FOLDER")
@@ -150,6 +153,8 @@ def bench(
         batches = _numbers("--batch", batch)
         chosen = [name.strip() for name in runtime.split(",") if name.strip()]
         models = [named_model(name, None, classes, size, channels, trust) for name in variants]
+        if len({model.name for model in models}) < len(models):  # two trainings of one cut, told apart by their places
+            models = [replace(model, name=text) for model, text in zip(models, variants, strict=True)]
         images = None
         if calibrate is not None:
             from bantamweight.recipes._images import for_calibration

@@ -110,6 +110,12 @@ def _graph(module: nn.Module, example: Images) -> tuple[Any, dict[Shortcut, tupl
     except Exception as error:  # it asserts, indexes and calls the user's forward
         why = str(error).strip().partition("\n")[0][:160] or type(error).__name__
         raise InputError(f"the model's channels can't be traced: {why}; prune single weights instead") from error
+    for name, layer in module.named_modules():
+        if isinstance(layer, (_ConvNd, nn.Linear)) and layer not in graph.module2node:
+            raise InputError(
+                f"{name!r} had no part in the answer to example images, so its channels can't be followed (a forward "
+                "that branches on what it sees, or a layer for training alone); prune single weights instead"
+            )
     for layer in widths:
         if layer in graph.module2node:
             _shift(graph.module2node[layer], layer.before, widths[layer][0])

@@ -42,6 +42,9 @@ from bantamweight.variants import Variant
 
 __all__ = ["TARGETS", "Cut", "Rule", "cut_to", "latency_on", "target_of", "value_of"]
 
+CALIBRATED = 256
+"""Training images from which a runtime of integers takes its ranges."""
+
 TARGETS = ("sparsity", "macs", "parameters", "size_bytes", "latency_ms")
 Rule = Criterion | ChannelCriterion | Factorisation
 SPREADS = {"per_layer": "local", "independent": "local"}
@@ -238,13 +241,22 @@ def _within(at: Callable[[float], Variant], budget: float, already: float) -> Cu
     return Cut(*seen[found], below, above)
 
 
-def latency_on(runtime: str | Mapping[str, Any] | Part, threads: int, *, trust: bool = False) -> Callable[..., float]:
-    """A function that says how many milliseconds one image takes a variant: the median of 60 calls after 10."""
+def latency_on(
+    runtime: str | Mapping[str, Any] | Part, threads: int, *, data: Data | None = None, trust: bool = False
+) -> Callable[[Variant], float]:
+    """A function that says how many milliseconds one image takes a variant: the median of 60 calls after 10.
+
+    A runtime of integers takes its ranges from training images of `data`.
+    """
+    from bantamweight.recipes._images import drawn
+
+    train = None if data is None else data.splits.get("train")
+    images = None if train is None or not len(train) else drawn(train, CALIBRATED, "calibration").floats().numpy()
 
     def milliseconds(variant: Variant) -> float:
         with (
             tempfile.TemporaryDirectory() as folder,
-            prepare(runtime, variant, threads=threads, folder=folder, trust=trust) as session,
+            prepare(runtime, variant, threads=threads, folder=folder, images=images, trust=trust) as session,
         ):
             seconds = clock({"": session}, threads=threads, batches=(1,), warmup=10, runs=60)
         return float(np.median(seconds[""][1])) * 1000

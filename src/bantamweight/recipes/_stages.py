@@ -61,11 +61,16 @@ class Job:
         return None if heard is None else lambda done, total: heard(what, done, total)
 
 
+COUNTS = ("macs", "parameters", "size_bytes")
+
+
 def made(job: Job) -> tuple[Cut, Variant]:
     """The last cut, and what training made of it; stages that are done already are read, not done again."""
     if job.schedule == "gradual":
         return _gradual(job)
     here, cut, kept, dense = job.parent, Cut(job.parent, 0.0), 1.0, _dense(job)
+    if job.kind in COUNTS and job.value > 1 and job.value >= (has := value_of(job.parent, job.kind, trust=job.trust)):
+        raise InputError(f"the model has {has:,.0f} {job.kind} as it is, and {job.value:,.0f} were asked; ask for less")
     channels = isinstance(job.rule, ChannelCriterion) and job.kind == "sparsity"
     stages = rounds(job.schedule, job.kind, job.value, dense, job.finetune, job.rounds)
     for number, stage in enumerate(stages, start=1):

@@ -26,7 +26,7 @@ from bantamweight.runtimes._latency import measure
 from bantamweight.types import Images
 from bantamweight.variants import Variant, build
 
-__all__ = ["bench", "keep", "merged"]
+__all__ = ["bench", "check_place", "keep", "merged"]
 
 RUNTIMES = ("torch", "onnxruntime")
 
@@ -105,11 +105,17 @@ def merged(folders: Sequence[Path | str]) -> list[Fact]:
     return facts
 
 
-def keep(facts: Sequence[Fact], folder: Path | str) -> Path:
-    """Write facts as a run's folder, of which a report can be made. Raises InputError where something else lies."""
+def check_place(folder: Path | str) -> None:
+    """Raise InputError where something else lies than an earlier bench, before anything is measured."""
     folder = Path(folder)
     if folder.exists() and not (folder.is_dir() and ((folder / "run.json").is_file() or not any(folder.iterdir()))):
         raise InputError(f"expected {folder} to be empty or an earlier bench; choose another folder")
+
+
+def keep(facts: Sequence[Fact], folder: Path | str) -> Path:
+    """Write facts as a run's folder, of which a report can be made. Raises InputError where something else lies."""
+    folder = Path(folder)
+    check_place(folder)
     names = list(dict.fromkeys(fact.variant for fact in facts if fact.variant))
     machines = list(dict.fromkeys(fact.machine for fact in facts if fact.machine))
     manifest = {"study": "bench", "title": "Time and bytes", "variants": [{"name": name} for name in names]}

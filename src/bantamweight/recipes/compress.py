@@ -9,7 +9,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,12 +20,13 @@ import torch
 from pydantic import ValidationError
 
 from bantamweight import variants
-from bantamweight.compression import measure, sizes
+from bantamweight.compression import measure, save_coded, sizes
 from bantamweight.data import Data, Preprocessing, align, evaluation_split
 from bantamweight.data import load as load_data
 from bantamweight.errors import InputError, StoreError, near
 from bantamweight.facts import proportion
 from bantamweight.judging.accuracy import paired_facts
+from bantamweight.machine import describe
 from bantamweight.models._profile import profile
 from bantamweight.parts import Part, complaint, configure
 from bantamweight.parts import settings as settings_of
@@ -40,6 +42,8 @@ __all__ = ["Compressed", "compress"]
 
 SCHEDULES = ("one-shot", "iterative", "gradual")
 ANSWER = "compress.json"
+CODED = "coded.safetensors"
+"""The smallest file of the result, beside the folder's own; `compression.load_coded` reads it back to the bit."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,10 +81,11 @@ def compress(
     """Compress `model` by the criterion `use` until it meets `target`, fine-tune it, and judge it beside its parent.
 
     `target` is one of `sparsity` (zeros among the weights; of channels, the share that goes), `macs` or `parameters` (a
-    share below 1 or a count), `size_bytes` (of the smallest file), `latency_ms` (one image on `runtime`). `schedule`
-    cuts once, in `rounds` with training after each, or gradually inside one training. `finetune` is a name in
-    FINETUNES, settings of `training.train` laid over FINETUNE, or None. The result, a variant folder, goes to `out`; a
-    run that was killed goes on from there. Raises InputError for whatever can't be done as asked.
+    share below 1 or a count), `size_bytes` (of the smallest file; of channels, the dense float32 one), `latency_ms`
+    (one image on `runtime`). `schedule` cuts once, in `rounds` with training after each, or gradually inside one
+    training. `finetune` is a name in FINETUNES, settings of `training.train` laid over FINETUNE, or None. The result, a
+    variant folder with the smallest file beside it, goes to `out`; a run that was killed goes on from there. Raises
+    InputError for whatever can't be done as asked.
     """
     configured = configure("compression", use, trust=trust)
     rule, spec = configured.make(), configured.spec
@@ -94,7 +99,7 @@ def compress(
         raise InputError(f"expected a split 'train' in {loaded.name!r} to fine-tune on, got none; pass finetune=None")
     where, judged = evaluation_split(loaded, split)
     count = torch.get_num_threads() if threads is None else threads
-    clock = latency_on(runtime, count, trust=trust) if kind == "latency_ms" else None
+    clock = latency_on(runtime, count, data=loaded, trust=trust) if kind == "latency_ms" else None
     settings = {
         "allocate": allocate,
         "round_to": round_to,
@@ -111,7 +116,7 @@ def compress(
         "rounds": rounds if schedule == "iterative" else None,
         "finetune": recipe,
         "split": where,
-        "runtime": runtime if clock else None,
+        "runtime": [runtime, count, str(describe())] if clock else None,
         **settings,
     }
     folder = None if out is None else Path(out)
@@ -119,14 +124,10 @@ def compress(
     if folder is not None and home == folder:
         return Compressed(variants.load(folder), _said(folder)["summary"], folder)
     job = Job(parent, loaded, rule, spec, kind, value, schedule, recipe, rounds, settings, clock, home, trust, heard)
-    try:
+    with _cleared(parent, home):
         cut, result = made(job)
-    except InputError:
-        if home is not None:  # what can't be done as asked leaves nothing behind
-            shutil.rmtree(home, ignore_errors=True)
-        raise
-    tried = {"dense": parent, **({} if result is cut.variant else {"cut": cut.variant}), "result": result}
-    right = {name: right_on(variant, judged, trust) for name, variant in tried.items()}
+        tried = {"dense": parent, **({} if result is cut.variant else {"cut": cut.variant}), "result": result}
+        right = {name: right_on(variant, judged, trust) for name, variant in tried.items()}
     summary = {
         "variant": result.name,
         "hash": result.hash,
@@ -141,11 +142,31 @@ def compress(
         },
         "dense": _costs(parent, trust),
         "accuracy": {"split": where, **{name: _proportion(row) for name, row in right.items()}},
-        "against_parent": _paired(right),
+        "against_parent": _paired(right, "result", "dense"),
+        **(
+            {"cut_against_parent": _paired(right, "cut", "dense"), "tuned_against_cut": _paired(right, "result", "cut")}
+            if "cut" in right
+            else {}
+        ),
     }
     if folder is not None and home is not None:
         _keep(result, {"question": question, "summary": summary}, home, folder)
     return Compressed(result, summary, folder)
+
+
+@contextmanager
+def _cleared(parent: Variant, home: Path | None) -> Iterator[None]:
+    """What can't be done as asked leaves nothing behind; a model that is the user's own may raise anything."""
+    try:
+        yield
+    except Exception as error:
+        own = ":" in parent.factory and not isinstance(error, StoreError)
+        if home is not None and (own or isinstance(error, InputError)):
+            shutil.rmtree(home, ignore_errors=True)
+        if not own or isinstance(error, InputError):
+            raise
+        said = f"{type(error).__name__}: {error}"
+        raise InputError(f"{parent.factory!r} raised {said} on images of {parent.input_shape}; mend it") from error
 
 
 def _recipe(finetune: str | Mapping[str, Any] | None, seed: int) -> dict[str, Any] | None:
@@ -207,6 +228,7 @@ def _keep(result: Variant, said: Mapping[str, Any], home: Path, out: Path) -> No
     """The result at its place, whole or not at all; then the stages are no longer needed."""
     try:
         variants.save(result, home / "result")
+        save_coded(result, home / "result" / CODED)
         (home / "result" / ANSWER).write_text(json.dumps(said, indent=1))
         os.rename(home / "result", out)
         shutil.rmtree(home, ignore_errors=True)
@@ -233,7 +255,7 @@ def _proportion(right: np.ndarray) -> dict[str, Any]:
     return {"correct": fact.k, "n": fact.n, "value": fact.value, "low": fact.low, "high": fact.high}
 
 
-def _paired(right: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """The result against its parent on the same images: exact McNemar, Tango's interval."""
-    (fact,) = paired_facts(right, [("result", "dense")])
+def _paired(right: Mapping[str, np.ndarray], one: str, other: str) -> dict[str, Any]:
+    """One of them against the other on the same images: exact McNemar, Tango's interval."""
+    (fact,) = paired_facts(right, [(one, other)])
     return {key: getattr(fact, key) for key in ("value", "low", "high", "p", "gained", "lost", "n", "detectable")}
