@@ -196,3 +196,23 @@ attack: {variants: both, use: {use: pgd, steps: 3}, threats: linf 0.1, n: 32}
     (tmp_path / "not.yaml").write_text(text.replace("other]", "neither]"))
     with pytest.raises(InputError, match=r"combine\.0\.of: no variant is called 'neither'"):
         run(tmp_path / "not.yaml", store=tmp_path / "store", threads=1)
+
+
+def test_a_study_cuts_to_milliseconds(tmp_path: Path) -> None:
+    text = """
+study: quick
+data: digits
+train: {name: net, model: small_cnn, epochs: 1}
+compress: {use: l1_channels, target: {latency_ms: 50}, runtime: onnxruntime_int8}
+"""
+    (tmp_path / "quick.yaml").write_text(text)
+    with pytest.raises(InputError, match="runtime says where latency_ms is measured"):
+        read(tmp_path / "quick.yaml", overrides=["compress.0.target={macs: 0.5}"])
+    planned = plan(read(tmp_path / "quick.yaml"), DIGITS, threads=1)
+    (job,) = [job for job in planned.jobs if job.kind == "compress"]
+    assert job.settings["runtime"]["use"] == "onnxruntime_int8"
+    assert "machine" in job.record["environment"]
+    facts = run(tmp_path / "quick.yaml", store=tmp_path / "store", threads=1).facts
+    (asked,), (reached,) = select(facts, "target_asked"), select(facts, "target_reached")
+    assert asked.value == 50
+    assert 0 < reached.value <= 50

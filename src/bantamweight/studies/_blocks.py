@@ -162,12 +162,14 @@ class CompressBlock(_Block):
     """Cuts of the selected variants by each criterion to each target, with and without fine-tuning.
 
     `sparsity` is short for a target of that kind; 0 cuts nothing, which makes a control that is trained as the others.
+    `runtime` is where latency_ms (of one image) is measured: onnxruntime, unless said.
     """
 
     variants: Selector = DENSE
     use: Annotated[tuple[Criterion, ...], Many, Field(min_length=1)]
     sparsity: Shares | None = None
-    target: dict[Literal["sparsity", "macs", "parameters", "size_bytes"], Budgets] | None = None
+    target: dict[Literal["sparsity", "macs", "parameters", "size_bytes", "latency_ms"], Budgets] | None = None
+    runtime: Runtime | None = None
     schedule: Literal["one-shot", "iterative", "gradual"] = "one-shot"
     rounds: Annotated[int, Field(ge=2, le=100, strict=True)] = 3
     allocate: Literal["global", "per_layer", "funnel", "erk", "sensitivity", "greedy", "per_mac"] | None = None
@@ -179,7 +181,11 @@ class CompressBlock(_Block):
     @model_validator(mode="after")
     def _one_target(self) -> CompressBlock:
         if (self.sparsity is None) is (self.target is None) or len(self.target or {"": ()}) != 1:
-            raise InputError("expected one target: sparsity, or target with one of macs, parameters, size_bytes")
+            raise InputError(
+                "expected one target: sparsity, or target with one of macs, parameters, size_bytes, latency_ms"
+            )
+        if self.runtime is not None and "latency_ms" not in (self.target or {}):
+            raise InputError("runtime says where latency_ms is measured; ask for that target, or leave it out")
         if self.schedule != "one-shot" and self.finetune is None:
             raise InputError(f"an {self.schedule} schedule trains what it cuts; add finetune")
         return self

@@ -156,6 +156,8 @@ def _cut(
     inputs = {"variant": parent.key, "dense": planner.variants[parent.family].key}
     given = {"criterion": criterion, "kind": kind, "value": value, "allocate": block.allocate}
     given |= {"round_to": block.round_to, "skip": block.skip, "uncut": block.uncut}
+    if kind == "latency_ms":
+        given["runtime"] = block.runtime or configure("runtimes", "onnxruntime")
     if block.schedule == "one-shot":
         key = planner.add("compress", given, inputs, {"variant": name}, data=_shown(criterion, block.allocate))
         planner.grow(_variety(planner, name, key, parent=parent.name, **columns))

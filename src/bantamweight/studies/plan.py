@@ -201,7 +201,7 @@ class Planner:
         """A job of a kind; returns its key. The same job asked for twice is one job."""
         module = f"{KINDS}.{kind}"
         environment: dict[str, Any] = {"threads": self.threads, "device": "cpu"}
-        if kind in TIMED:
+        if kind in TIMED or settings.get("kind") == "latency_ms":
             environment["machine"] = machine()
         plain = _plain(settings)
         contents = {**(inputs or {}), **({"data": self.subject.content} if data else {})}

@@ -10,7 +10,7 @@ from bantamweight.judging.compression import target_facts
 from bantamweight.recipes._rounds import Schedule
 from bantamweight.recipes._stages import Job, made
 from bantamweight.studies._place import Place, part
-from bantamweight.studies.jobs.compress import counted
+from bantamweight.studies.jobs.compress import clock_of, counted
 
 __all__ = ["scheduled"]
 
@@ -29,6 +29,7 @@ def scheduled(
     rounds: int,
     recipe: dict[str, Any],
     seed: int,
+    runtime: dict[str, Any] | None = None,
 ) -> list[Fact]:
     """Facts target_asked, target_reached, uncut, and those of `counted`; `variant/`; stages in the scratch area."""
     parent = place.variant()
@@ -44,7 +45,7 @@ def scheduled(
         finetune=training,
         rounds=rounds,
         settings={"allocate": allocate, "round_to": round_to, "layers": None, "skip": list(skip), "uncut": uncut},
-        clock=None,
+        clock=clock_of(place, runtime),
         home=place.scratch / "stages",
         trust=place.trust,
         heard=lambda what, done, total: place.tell(done / total, f"{what}: epoch {done} of {total}"),
