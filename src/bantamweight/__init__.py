@@ -28,6 +28,7 @@ _HOMES = {
     "train": "training",
     "compress": "recipes.compress",
     "prune": "recipes.prune",
+    "lottery": "recipes.lottery",
     "attack": "recipes.attack",
     "robustness": "recipes.robustness",
     "attack_shipped": "recipes.shipped",
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     from bantamweight.recipes.compress import compress
     from bantamweight.recipes.evaluate import evaluate
     from bantamweight.recipes.export import export
+    from bantamweight.recipes.lottery import lottery
     from bantamweight.recipes.prune import prune
     from bantamweight.recipes.robustness import robustness
     from bantamweight.recipes.shipped import attack_shipped, shipped_oracle
@@ -100,6 +102,7 @@ __all__ = [
     "load_facts",
     "load_model",
     "load_variant",
+    "lottery",
     "profile",
     "prune",
     "report",

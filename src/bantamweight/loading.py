@@ -56,7 +56,7 @@ def load_model(
     if path.suffix in (".safetensors", ".pt", ".pth"):
         raise InputError(
             f"{path.name!r} holds weights alone; name the net and pass the file with --weights, or "
-            "read a coded file with bantamweight.compression.load_coded"
+            "read a coded file with bantamweight.load_coded"
         )
     if ":" in text:
         return _foreign(text, trust, weights, classes, size, channels)

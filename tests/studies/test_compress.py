@@ -216,3 +216,22 @@ compress: {use: l1_channels, target: {latency_ms: 50}, runtime: onnxruntime_int8
     (asked,), (reached,) = select(facts, "target_asked"), select(facts, "target_reached")
     assert asked.value == 50
     assert 0 < reached.value <= 50
+
+
+def test_sensitivity_of_groups_of_channels_and_of_rules_that_look_at_images(tmp_path: Path) -> None:
+    text = """
+study: alone
+data: digits
+train: {name: net, model: small_cnn, epochs: 1}
+measure:
+  - {use: sensitivity, criterion: l1_channels, sparsity: [0.5], n: 32}
+  - {use: sensitivity, criterion: taylor_weights, sparsity: [0.5], n: 32}
+"""
+    (tmp_path / "alone.yaml").write_text(text)
+    facts = run(tmp_path / "alone.yaml", store=tmp_path / "store", threads=1).facts
+    items = {fact.item for fact in select(facts, "sensitivity_accuracy")}
+    assert {"features.0", "features.0.weight"} <= items
+    assert all(0 <= fact.k <= fact.n == 32 for fact in select(facts, "sensitivity_accuracy"))
+    (tmp_path / "not.yaml").write_text(text.replace("criterion: l1_channels", "criterion: low_rank"))
+    with pytest.raises(InputError, match="says nothing of one layer alone"):
+        plan(read(tmp_path / "not.yaml"), DIGITS, threads=1)

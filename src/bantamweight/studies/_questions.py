@@ -197,6 +197,7 @@ def measure(planner: Planner) -> None:
             if isinstance(block, Sensitivity):
                 split = planner.split(block.split, where)
                 n = planner.count(block.n, split)
+                _alone(block.criterion, where)
                 sensed = {"criterion": block.criterion, "sparsity": block.sparsity, "n": n, "split": split}
                 planner.add("sensitivity", sensed, inputs, {"variant": variety.name, "split": split})
             elif isinstance(block, MinimumEps):
@@ -206,6 +207,16 @@ def measure(planner: Planner) -> None:
                 planner.add("anatomy", given, inputs, {"variant": variety.name}, data=False)
             else:
                 planner.add("sizes", {}, inputs, {"variant": variety.name}, data=False)
+
+
+def _alone(criterion: Part, where: str) -> None:
+    """Refuse a rule that says nothing of one layer alone, before anything is trained."""
+    from bantamweight.compression import Criterion
+    from bantamweight.compression._core import ChannelCriterion
+
+    rule = criterion.make()
+    if not isinstance(rule, Criterion | ChannelCriterion) or rule.needs == "learned scores":
+        raise InputError(f"{where}: {criterion} says nothing of one layer alone; use magnitude or l1_channels")
 
 
 def _cost(planner: Planner, block: ExplainCost, chosen: list[Variety], where: str) -> None:
