@@ -11,6 +11,7 @@ else runs (the load at the start is printed with every table):
     python benchmarks/compression.py int8 --nets resnet20 --eps 0.5/255
     python benchmarks/compression.py int8 --nets resnet2b --eps 2/255
     python benchmarks/compression.py light
+    python benchmarks/compression.py clean
 
 Progress goes to the standard error, tables to the standard output. A command is a file `_NAME.py` beside this one with
 `options(parser)` and `main(options)`.
@@ -30,6 +31,7 @@ COMMANDS = {
     "bytes": ("_ships_bytes", "every format's real size, dense, pruned, in int8, and both"),
     "int8": ("_ships_int8", "accuracy and agreement of static int8, what stayed float, attacks on it"),
     "light": ("_ships_light", "a cut, distilled net in int8 beside its parent: accuracy, bytes, milliseconds"),
+    "clean": ("_clean", "what was compressed here, loaded where only onnxruntime is, and without torch-pruning"),
     "curves": ("_curves", "accuracy against MACs of six criteria of channels and of torch-pruning's own pruner"),
 }
 
