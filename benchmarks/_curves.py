@@ -1,7 +1,8 @@
 """Accuracy against MACs on CIFAR-10 (JPEG), for criteria of channels and for torch-pruning's own pruner.
 
 Every cut starts from the same public ResNet-20, is made once, has its batch norm recalibrated, and is fine-tuned by the
-same recipe on the same images; all are judged on the same test images, so every claim is paired. `all` cuts every
+same recipe on the same images; all are judged on the same test images, so every claim is paired, and which of ours is
+held against the peer is chosen on validation images. `all` cuts every
 coupled group, `inner` only the channels inside blocks. torch-pruning cuts `inner` as well: the shortcuts that pad are
 beyond its trace (it shifts their channels). It is stepped until its MACs are at or below the target, and ours are then
 asked for what it reached, so that no one is given more. How a criterion's cut is allocated is chosen on validation
@@ -40,9 +41,10 @@ PEER = "torch-pruning"
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """One cut with one seed: who was right on which test image before and after fine-tuning."""
+    """One cut with one seed: who was right on which test image before and after fine-tuning, and how many on `val`."""
 
     macs: float
+    val: float
     parameters: int
     before: np.ndarray
     after: np.ndarray
@@ -108,7 +110,8 @@ def _at(
             train = _sample(data.splits["train"], chosen.images, seed)
             cut = peer if name == PEER else _ours(name, dense, reached, train, seed, chosen)
             cut = recalibrate(cut, train.images[:2048], seed=seed, name=name)
-            runs.append(_judged(cut, replace(data, splits={"train": train}), test, seed, chosen, begun))
+            val = data.splits["val"].take(slice(0, chosen.validation))
+            runs.append(_judged(cut, replace(data, splits={"train": train}), val, test, seed, chosen, begun))
             note(f"{share:g} {name} seed {seed}: {runs[-1].before.mean():.2%} to {runs[-1].after.mean():.2%}")
         found[share, name] = runs
         _line(share, name, runs, dense)
@@ -231,14 +234,18 @@ def _spread(filters: torch.Tensor) -> torch.Tensor:
     return filters.flatten(1).contiguous()
 
 
-def _judged(cut: Variant, data: Data, test: Split, seed: int, chosen: argparse.Namespace, begun: float) -> Run:
+def _judged(
+    cut: Variant, data: Data, val: Split, test: Split, seed: int, chosen: argparse.Namespace, begun: float
+) -> Run:
     measured = profile(build(cut), cut.input_shape)
     before = after = _right(cut, test)
+    tuned = cut
     if chosen.epochs:
         recipe = {"epochs": chosen.epochs, "optimizer": "sgd", "rate": chosen.rate, "weight_decay": 5e-4}
         tuned, _ = tune(cut, data, {**recipe, "schedule": "one_cycle", "batch": 128, "seed": seed})
         after = _right(tuned, test)
-    return Run(measured.macs, measured.parameters, before, after, time.perf_counter() - begun)
+    seconds = time.perf_counter() - begun
+    return Run(measured.macs, float(_right(tuned, val).mean()), measured.parameters, before, after, seconds)
 
 
 def _right(variant: Variant, split: Split) -> np.ndarray:
@@ -246,11 +253,11 @@ def _right(variant: Variant, split: Split) -> np.ndarray:
 
 
 def _claims(runs: Mapping[tuple[float, str], list[Run]], dense: np.ndarray, chosen: argparse.Namespace) -> None:
-    """The best of ours at each target against torch-pruning, the control and the dense net, seed by seed."""
+    """The best of ours at each target (on validation images) against torch-pruning, random and the dense net."""
     columns("target", "pair", " seed", " difference (95%)", " p", " p after Holm")
     for share in chosen.shares:
         ours = {name: found for (at, name), found in runs.items() if at == share and name != PEER}
-        best = max(ours, key=lambda name: np.mean([run.after.mean() for run in ours[name]]))
+        best = max(ours, key=lambda name: np.mean([run.val for run in ours[name]]))
         rivals = {PEER: runs[share, PEER]} | {n: r for n, r in ours.items() if n.startswith("random") and n != best}
         rows = []
         for other, theirs in rivals.items():
