@@ -1,12 +1,11 @@
 """Accuracy against MACs on CIFAR-10 (JPEG), for criteria of channels and for torch-pruning's own pruner.
 
 Every cut starts from the same public ResNet-20, is made once, has its batch norm recalibrated, and is fine-tuned by the
-same recipe on the same images; all are judged on the same test images, so every claim is paired, and which of ours is
-held against the peer is chosen on validation images. `all` cuts every
+same recipe on the same images; all are judged on the same test images, so every claim is paired. `all` cuts every
 coupled group, `inner` only the channels inside blocks. torch-pruning cuts `inner` as well: the shortcuts that pad are
 beyond its trace (it shifts their channels). It is stepped until its MACs are at or below the target, and ours are then
-asked for what it reached, so that no one is given more. How a criterion's cut is allocated is chosen on validation
-images, before fine-tuning.
+asked for what it reached, so that no one is given more. How a criterion's cut is allocated, and which of ours is held
+against the peer, is chosen on validation images.
 """
 
 from __future__ import annotations
