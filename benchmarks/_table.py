@@ -18,7 +18,8 @@ def head(title: str, *said: str) -> None:
     load = f"load at start {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "load unknown"
     libraries = versions(["torch", "torch-pruning", "numpy", "bantamweight"])
     where = f"{describe()}; {torch.get_num_threads()} threads; {load}"
-    command = " ".join(f"'{word}'" if " " in word else word for word in sys.argv[1:])
+    told = [word for at, word in enumerate(sys.argv) if at and "--home" not in sys.argv[at - 1 : at + 1]]
+    command = " ".join(f"'{word}'" if " " in word else word for word in told)
     print(f"\n## {title}\n\n`python benchmarks/compression.py {command}`\n")
     print("; ".join([date.today().isoformat(), where, libraries, *said]) + "\n", flush=True)
 
