@@ -71,7 +71,7 @@ def export(
     seen = shown = None
     if calibrate is not None:
         seen = for_calibration(variant, calibrate, n, trust=trust)
-        shown = for_judging(variant, calibrate, JUDGED, trust=trust)
+        shown = for_judging(variant, calibrate, JUDGED, without=seen, trust=trust)
     made = write(
         variant,
         out,

@@ -32,7 +32,15 @@ def for_calibration(variant: Variant, data: Any, n: int, *, trust: bool = False)
     return drawn(split, n, "calibration").floats()
 
 
-def for_judging(variant: Variant, data: Any, n: int, *, trust: bool = False) -> Split:
-    """`n` labelled images of the split that is judged on, classes in the order of the variant's logits."""
+def for_judging(variant: Variant, data: Any, n: int, *, without: Images | None = None, trust: bool = False) -> Split:
+    """`n` labelled images of the split that is judged on, classes in the order of the variant's logits.
+
+    Those of `without` are left out where others are there: a folder without splits is all there is, and a range is not
+    judged on the images it was taken from.
+    """
     _, split, _ = judged_images(variant, data, trust=trust)
+    if without is not None:
+        known = {image.numpy().tobytes() for image in without}
+        others = [row for row in range(len(split)) if split.floats([row])[0].numpy().tobytes() not in known]
+        split = split.take(others) if others else split
     return drawn(split, n, "judging")
