@@ -34,6 +34,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     add("--qat", action="store_true", help="also after two epochs of quantization-aware fine-tuning")
     add("--eps", help="also attack the file and its parent, linf, such as 0.5/255 or 2/255")
     add("--protocol", default="fast")
+    add("--checks", choices=["probe", "none"], default="none", help="what fails escalates to the whole ensemble: hours")
     add("--queries", type=int, default=500, help="of Square, on each side's own scores, for what still stands")
 
 
@@ -45,7 +46,7 @@ def main(chosen: argparse.Namespace) -> None:
         *(
             "integer",
             "float",
-            *((" robust float32", " robust int8", " difference", "checks on int8") if chosen.eps else ()),
+            *((" robust float32", " robust int8", " difference", "what broke int8") if chosen.eps else ()),
         ),
     )
     for name in chosen.nets:
@@ -100,15 +101,15 @@ def _attacked(variant: Variant, path: Path, test: Split, chosen: argparse.Namesp
         f"linf {eps}",
         protocol=chosen.protocol,
         by_score={"use": "square", "queries": chosen.queries},
+        checks=chosen.checks,
         threads=chosen.threads,
     )
-    checks = found.through.checks
-    failed = [check.name for check in checks if check.state == "fail"]
-    passed = sum(check.state == "pass" for check in checks)
+    failed = [check.name for check in found.through.checks if check.state == "fail"]
+    parts = [*found.through.attacks, *(found.by_score.attacks if found.by_score else ())]
     return [
         percent(found.parent_standing),
         percent(found.standing),
         claim(found.parent_standing, found.standing, 0.02),
-        f"{passed} passed, failed: {', '.join(failed) or 'none'}"
-        + (f"; escalated, {found.through.escalated}" if found.through.escalated else ""),
+        "; ".join(f"{part.name} {part.broken}/{part.given}" for part in parts)
+        + (f"; checks failed: {', '.join(failed)}" if failed else ""),
     ]
