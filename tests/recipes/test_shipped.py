@@ -121,3 +121,18 @@ def test_another_variants_file_is_refused(scene: Scene) -> None:
     _, path, images, labels = scene
     with pytest.raises(InputError, match="was made from another variant"):
         attack_shipped(untrained("small_cnn", size=8, channels=1), path, images, labels, "linf 0.1")
+
+
+def test_a_file_is_not_handed_to_the_ensemble_for_what_all_integers_do(scene: Scene) -> None:
+    """Steps below a level change nothing of integers; the check says so, and scores are asked instead."""
+    variant, path, images, labels = scene
+    one = {"use": "pgd", "steps": 3}
+    few = {"use": "square", "queries": 5}
+    found = attack_shipped(variant, path, images[:24], labels[:24], "linf 0.1", protocol="fast", by_score=few)
+    assert found.through.escalated == ""
+    failing = [check.name for check in found.through.checks if check.state == "fail"]
+    assert failing in ([], ["slope"])
+    left = robustness(
+        shipped_oracle(variant, path), images[:24], labels[:24], "linf 0.1", attack=one, audit=1, escalate=False
+    )
+    assert left.escalated == ""

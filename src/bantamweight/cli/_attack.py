@@ -61,7 +61,12 @@ def attack(
     checks: Annotated[str, typer.Option("--checks", help="probe, full or none.")] = "probe",
     artifact: Annotated[
         Path | None,
-        typer.Option("--artifact", metavar="FILE", help="An exported .onnx of the model, which decides in its place."),
+        typer.Option(
+            "--artifact",
+            metavar="FILE",
+            help="An exported .onnx of the model, which decides in its place; where a check fails, ask its scores too: "
+            "--attack square.",
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Where verdicts and images go.")] = None,
     batch: Annotated[int, typer.Option("--batch", help="Rows in play at once, at the most; changes no verdict.")] = 256,
@@ -130,6 +135,7 @@ def attack(
             targets=_target(targeted, names),
             audit=audit,
             checks=level,
+            escalate=artifact is None,
             starts=None if source is None else adversarial(source, chosen.images),
             precision=gradients,
             seed=seed,

@@ -45,7 +45,9 @@ def compress(
         str, typer.Option("--use", help="A criterion or scheme of `bantam list compressions`.")
     ] = "magnitude",
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting of it.")] = None,
-    schedule: Annotated[str, typer.Option("--schedule", help="one-shot, iterative, or gradual (weights to a sparsity).")] = "one-shot",
+    schedule: Annotated[
+        str, typer.Option("--schedule", help="one-shot, iterative, or gradual (weights to a sparsity).")
+    ] = "one-shot",
     rounds: Annotated[int, typer.Option("--rounds", help="Cuts of an iterative schedule.")] = 3,
     finetune: Annotated[
         list[str] | None,

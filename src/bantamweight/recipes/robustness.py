@@ -51,6 +51,7 @@ def robustness(
     targets: Targets = None,
     audit: int = 0,
     checks: Level = "probe",
+    escalate: bool = True,
     starts: Tensor | None = None,
     precision: Literal["fp32", "bf16"] | None = None,
     seed: int = 0,
@@ -63,13 +64,13 @@ def robustness(
     """Attack `model` on `images` (floats in [0, 1], or bytes) under a threat such as `linf 8/255`.
 
     `protocol` names a cascade (`fast`, `autoattack`), `attack` a single attack instead. `targets` makes it targeted:
-    a class, one per image, each image's least likely
-    one, or all classes in turn (an image stands that reached none). `audit` survivors are given to the reference
-    ensemble.
-    `starts` are adversarial images of another variant, tried first and counted apart. `precision` is that of the
-    gradients (bf16 where the processor has it, when None); verdicts are float32. With `out` everything goes to that
-    folder as it comes, and a run that was killed goes on from there. `classes` is how many the data has, where that is
-    known; `trust` lets a Variant's own code run. Raises InputError when any of this does not fit.
+    a class, one per image, each image's least likely one, or all classes in turn (an image stands that reached none).
+    `audit` survivors are given to the reference ensemble; all of them are where a check fails or the audit breaks one,
+    unless `escalate` says no. `starts` are adversarial images of another variant, tried first and counted apart.
+    `precision` is that of the gradients (bf16 where the processor has it, when None); verdicts are float32. With `out`
+    everything goes to that folder as it comes, and a run that was killed goes on from there. `classes` is how many the
+    data has, where that is known; `trust` lets a Variant's own code run. Raises InputError when any of this does not
+    fit.
     """
     began = time.perf_counter()
     if batch < 1 or audit < 0:
@@ -100,6 +101,8 @@ def robustness(
     if audit and not escalated:
         audited = _audit(campaign, audit)
         escalated = f"the audit broke {audited.broken} of {audited.n}" if audited.broken else ""
+    if escalated and not escalate:
+        escalated = ""
     if escalated:
         campaign.stage("escalated", _reference(budget), campaign.standing())
     kept = campaign.images() if out is None else None
