@@ -33,7 +33,7 @@ from bantamweight.predict import logits_of
 from bantamweight.recipes.prune import tune
 from bantamweight.variants import Variant, build
 
-CRITERIA = ("l1_channels", "random_channels", "bn_scale", "taylor", "fpgm", "lamp_channels")
+CRITERIA = ("l1_channels", "random_channels", "bn_scale", "taylor", "fpgm", "lamp_channels", "group_norm")
 ALLOCATIONS = ("global", "local", "per_mac")
 PEER = "torch-pruning"
 

@@ -12,6 +12,7 @@ from bantamweight.compression import ChannelCriterion, compress_channels, gather
 from bantamweight.compression._groups import Group, Part, groups
 from bantamweight.compression.bn_scale import bn_scale
 from bantamweight.compression.fpgm import fpgm
+from bantamweight.compression.group_norm import group_norm
 from bantamweight.compression.l1_channels import l1_channels
 from bantamweight.compression.l2_channels import l2_channels
 from bantamweight.compression.lamp_channels import lamp_channels
@@ -45,6 +46,29 @@ def test_norms_of_filters_are_as_on_paper() -> None:
     # Two layers make the channel: the mean.
     assert scores(l1_channels(), net, one_group("0", "1", channels=2)) == [4.5, 8.0]
     assert scores(l2_channels(), net, one_group("0", "1", channels=2)) == pytest.approx([3.5, (2**0.5 + 10) / 2])
+
+
+def test_the_norm_of_a_group_has_makers_norms_and_readers() -> None:
+    """Squares 25 and 2 of the makers, 4 and 9 of the batch norm, 1 and 4 of the reader's columns: means of three."""
+    net = nn.Sequential(linear([[3.0, -4.0], [1.0, 1.0]]), nn.BatchNorm1d(2), linear([[1.0, 2.0], [0.0, 0.0]]))
+    net[1].weight.data = torch.tensor([2.0, 3.0])
+    each = ((0,), (1,))
+    group = Group("0", 2, (Part("0", "out", each), Part("1", "out", each), Part("2", "in", each)))
+    assert scores(group_norm(), net, group) == pytest.approx([30 / 3, 15 / 3])
+
+
+def test_the_norm_of_a_group_is_torch_prunings() -> None:
+    tp = pytest.importorskip("torch_pruning")
+    net = untrained("resnet_small", size=8)
+    module = variants.build(net).requires_grad_(True)
+    example = torch.rand(2, 3, 8, 8)
+    graph = tp.DependencyGraph().build_dependency(module, example)
+    rule = tp.importance.GroupMagnitudeImportance(p=2, group_reduction="mean", normalizer=None, bias=False)
+    for group in groups(variants.build(net), example):
+        if not group.reason:
+            root = module.get_submodule(group.name)
+            whole = graph.get_pruning_group(root, tp.prune_conv_out_channels, list(range(group.size)))
+            assert torch.allclose(group_norm().score(module, {}, group).float(), rule(whole), rtol=1e-4)
 
 
 def test_lamp_is_a_square_over_what_is_no_smaller() -> None:

@@ -338,6 +338,7 @@ def test_every_criterion_of_channels_is_a_part() -> None:
         "bn_scale",
         "taylor",
         "fpgm",
+        "group_norm",
         "lamp_channels",
     }
     assert all(made[name].name == name for name in found)
