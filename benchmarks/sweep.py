@@ -77,8 +77,14 @@ def _curves(facts: Sequence[Fact], lines: dict[tuple[str, str, str], dict[float,
             row(
                 *(family, criterion, WAYS.get(way, way), f"{depth:g}", f"{np.mean(macs):.3f}"),
                 f"{np.mean(right):.1%} ({min(right):.1%} to {max(right):.1%})",
-                *(f"{np.mean(each):.4g} ({min(each):.4g} to {max(each):.4g})" for each in away),
+                *(_spread([value for value in each if not np.isnan(value)]) for each in away),
             )
+
+
+def _spread(found: Sequence[float]) -> str:
+    if len(found) < 2:
+        return f"{found[0]:.4g}" if found else "-"
+    return f"{np.mean(found):.4g} ({min(found):.4g} to {max(found):.4g})"
 
 
 def _value(facts: Sequence[Fact], metric: str, variant: str, **more: object) -> float:
