@@ -127,13 +127,13 @@ def test_scores_of_a_layer_do_not_depend_on_the_layers_chosen(dense: Variant, cr
     own = None if criterion.allocation else "per_layer"
     whole, _ = compress(dense, criterion, sparsity=0.5, allocate=own, evidence=shown)
     assert list(achieved.layers) == ["features.0.weight"]
-    if criterion.name == "funnel":  # whose shares are settled among the layers chosen
+    if criterion.name in ("funnel", "channel_groups"):  # whose shares are settled among the layers chosen
         return
     assert torch.equal(alone.weights["features.0.weight"], whole.weights["features.0.weight"])
     assert torch.equal(alone.weights["features.4.weight"], dense.weights["features.4.weight"])
 
 
-RELATIVE = {"funnel", "redundant"}
+RELATIVE = {"funnel", "redundant", "channel_groups"}
 """What these drop depends on the other weights, and so on those that went before."""
 
 
@@ -153,6 +153,8 @@ def test_cutting_in_two_steps_ends_where_one_step_does(dense: Variant, criterion
 
 
 def test_a_nameless_layer_is_scored_too(criterion: Criterion) -> None:
+    if criterion.name == "channel_groups":
+        pytest.skip("it follows channels through a model of images, and says so of anything else")
     layer = nn.Linear(3, 2)
     drawn = {"weight": torch.ones(2, 3)}
     assert criterion.score(layer, {} if criterion.needs == "none" else drawn)["weight"].shape == (2, 3)
