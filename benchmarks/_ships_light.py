@@ -124,7 +124,15 @@ def _files(name: str, dense: Variant, light: Variant, data: Data, chosen: argpar
             f"{whole / weighed:.2f}",
         )
     tuned = right(build(light), test)
-    row(name, "light, torch float32", f"{_macs(light) / _macs(dense):.3f}", percent(tuned), claim(base, tuned, 0.01), "", "")
+    row(
+        name,
+        "light, torch float32",
+        f"{_macs(light) / _macs(dense):.3f}",
+        percent(tuned),
+        claim(base, tuned, 0.01),
+        "",
+        "",
+    )
 
 
 def _answered(variant: Variant, path: Path, test: Split, threads: int) -> Any:
