@@ -6,7 +6,7 @@ The rows of `benchmarks/hardening.md` come from these command lines, run from th
     python benchmarks/hardening.py objectives
     python benchmarks/hardening.py schemes
     python benchmarks/hardening.py overfitting
-    python benchmarks/hardening.py throughput        # while nothing else runs; and with --mode train
+    python benchmarks/hardening.py throughput        # while nothing else runs; and with --mode eval
 
 `objectives` and `schemes` train a small net on 4,000 images of CIFAR-10 (JPEG) at eps 4/255 and judge it on the first N
 of the test: clean, and by the protocol `fast` with an audit. They are there to show that each of them trains and what
@@ -290,7 +290,7 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=1000, help="test images")
     parser.add_argument("--audit", type=int, default=29)
     parser.add_argument("--steps", type=int, default=7, help="of `throughput`")
-    parser.add_argument("--mode", choices=["train", "eval"], default="eval", help="of the net in the inner attack")
+    parser.add_argument("--mode", choices=["train", "eval"], default="train", help="of the net in the inner attack")
     parser.add_argument("--batch", type=int, default=64, help="of `throughput`, ours")
     parser.add_argument("--epochs", type=int, default=2, help="of `throughput`")
     parser.add_argument("--repeats", type=int, default=3)

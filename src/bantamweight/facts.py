@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from bantamweight.errors import InputError
-from bantamweight.stats import wilson
+from bantamweight.stats import mcnemar, paired_interval, wilson
 
-__all__ = ["Fact", "load", "proportion", "save", "select", "table"]
+__all__ = ["Fact", "load", "paired", "proportion", "save", "select", "table"]
 
 Kind = Literal["proportion", "paired", "mean", "median", "ratio", "count", "score", "time", "flag"]
 Origin = Literal["computed", "measured"]
@@ -107,6 +107,28 @@ def proportion(metric: str, k: int, n: int, **columns: Any) -> Fact:
     low, high = wilson(int(k), int(n))
     return Fact(
         metric=metric, kind="proportion", value=int(k) / int(n), low=low, high=high, k=int(k), n=int(n), **columns
+    )
+
+
+def paired(metric: str, gained: int, lost: int, n: int, **columns: Any) -> Fact:
+    """The share gained less the share lost, of `n` pairs, with Tango's interval (95%) and McNemar's exact p.
+
+    >>> fact = paired("accuracy_difference", 0, 6, 10, variant="cut", other="net")
+    >>> fact.value, round(fact.p, 3)
+    (-0.6, 0.031)
+    """
+    low, high = paired_interval(gained, lost, n)
+    return Fact(
+        metric=metric,
+        kind="paired",
+        value=(gained - lost) / n,
+        low=low,
+        high=high,
+        n=n,
+        gained=gained,
+        lost=lost,
+        p=mcnemar(gained, lost),
+        **columns,
     )
 
 

@@ -153,8 +153,6 @@ def test_cutting_in_two_steps_ends_where_one_step_does(dense: Variant, criterion
 
 
 def test_a_nameless_layer_is_scored_too(criterion: Criterion) -> None:
-    if criterion.name == "channel_groups":
-        pytest.skip("it follows channels through a model of images, and says so of anything else")
     layer = nn.Linear(3, 2)
     drawn = {"weight": torch.ones(2, 3)}
     assert criterion.score(layer, {} if criterion.needs == "none" else drawn)["weight"].shape == (2, 3)

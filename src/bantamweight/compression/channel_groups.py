@@ -39,12 +39,12 @@ def channel_groups() -> Criterion:
 def _score(module: nn.Module, _evidence: Mapping[str, Tensor]) -> dict[str, Tensor]:
     from bantamweight.models._fold import example_images
 
-    example = example_images(copy.deepcopy(module).eval(), rows=2)
-    if example is None:
-        raise InputError("channel_groups follows channels through a model of images, got one that takes none")
     weights = prunable(module)
+    example = example_images(copy.deepcopy(module).eval(), rows=2)
+    if example is None and len(weights) > 1:
+        raise InputError("channel_groups follows channels through a model of images, got one that takes none")
     scores = {name: torch.full_like(weight, SAFE, dtype=torch.float64) for name, weight in weights.items()}
-    for group in groups(module, example):
+    for group in () if example is None else groups(module, example):  # a lone layer has no channels but its answers
         if not group.reason:
             _lower(scores, module, group)
     return {name: least * (1.0 + OWN * _size(weights[name])) for name, least in scores.items()}

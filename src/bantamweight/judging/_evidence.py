@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -119,14 +119,15 @@ def gather(facts: Sequence[Fact], variants: set[str] | None, threat: str, attack
     names = [name for name in accuracy if variants is None or name in variants]
     cell = _strongest(facts, set(names), threat, attack)
     robust = {} if cell is None else _cells(facts, "robust_accuracy", attack=cell[0], threat=cell[1])
-    latency = _cells(facts, "latency_ms", batch=1)
+    unlike = _unlike(facts)
+    latency = _cells(facts, "latency_ms", unlike, batch=1)
     p95 = {
         name: slow
         for runtime in {timed.fact.runtime for timed in latency.values()}
         for name, slow in _cells(facts, "latency_p95_ms", batch=1, runtime=runtime).items()
         if name in latency and latency[name].fact.runtime == runtime
     }
-    sizes = _cells(facts, "size_bytes")
+    sizes = _cells(facts, "size_bytes", unlike)
     points = tuple(
         Point(name, accuracy[name], robust.get(name), latency.get(name), p95.get(name), sizes.get(name))
         for name in names
@@ -157,17 +158,18 @@ def _accuracies(facts: Sequence[Fact]) -> tuple[str, dict[str, Cell]]:
     return "", {}
 
 
-def _cells(facts: Sequence[Fact], metric: str, **columns: object) -> dict[str, Cell]:
+def _cells(
+    facts: Sequence[Fact], metric: str, without: Collection[tuple[str, str]] = (), **columns: object
+) -> dict[str, Cell]:
     """One cell per variant: the lowest value where several facts fit (the fastest runtime, the smallest file).
 
-    A file that answers otherwise than the net is no choice unless it was shown to be right as often: the accuracy
-    beside its milliseconds and bytes is the net's.
+    `without` are variants on runtimes that don't count: a file that answers otherwise than the net is no choice unless
+    it was shown to be right as often, since the accuracy beside its milliseconds and bytes is the net's.
     """
     found: dict[str, Cell] = {}
-    unlike = _unlike(facts)
     for row, fact in enumerate(facts):
         fits = fact.metric == metric and fact.value is not None and untargeted(fact)
-        fits = fits and (fact.variant, fact.runtime) not in unlike
+        fits = fits and (fact.variant, fact.runtime) not in without
         if fits and all(getattr(fact, name) == value for name, value in columns.items()):
             value = float(fact.value or 0.0)
             low = value if fact.low is None else fact.low

@@ -14,7 +14,7 @@ import numpy as np
 
 from bantamweight import stats
 from bantamweight.errors import InputError, near
-from bantamweight.facts import Fact, proportion
+from bantamweight.facts import Fact, paired, proportion
 
 __all__ = ["accuracy_facts", "paired_facts", "pairs_to_compare", "predictions", "recovery_fact", "trend_fact"]
 
@@ -103,20 +103,14 @@ def paired_facts(
     adjusted = stats.holm([stats.mcnemar(gained, lost) for gained, lost, _ in counts])
     facts = []
     for (variant, other), (gained, lost, n), p in zip(pairs, counts, adjusted, strict=True):
-        low, high = stats.paired_interval(gained, lost, n)
         facts.append(
-            Fact(
-                metric=metric,
-                kind="paired",
-                value=(gained - lost) / n,
-                low=low,
-                high=high,
-                n=n,
+            paired(
+                metric,
+                gained,
+                lost,
+                n,
                 variant=variant,
                 other=other,
-                gained=gained,
-                lost=lost,
-                p=stats.mcnemar(gained, lost),
                 p_adjusted=p,
                 detectable=stats.detectable_difference(n, (gained + lost) / n, alpha=0.05 / len(pairs)),
                 note="exact McNemar" + (f", Holm over {len(pairs)} comparisons" if len(pairs) > 1 else ""),

@@ -6,8 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from bantamweight import stats
-from bantamweight.facts import Fact, proportion
+from bantamweight.facts import Fact, paired, proportion
 from bantamweight.types import Bool
 
 __all__ = ["MOST_LOST", "kept_facts", "parity_facts"]
@@ -59,20 +58,8 @@ def kept_facts(
     where it loses no more than `most_lost`. Without that a file is nobody's choice, however fast or small it is.
     """
     gained, lost, n = int((after & ~before).sum()), int((before & ~after).sum()), len(before)
-    low, high = stats.paired_interval(gained, lost, n)
     return [
         proportion("runtime_accuracy", int(after.sum()), n, **columns),
-        Fact(
-            metric="runtime_accuracy_difference",
-            kind="paired",
-            value=(gained - lost) / n,
-            low=low,
-            high=high,
-            n=n,
-            gained=gained,
-            lost=lost,
-            p=stats.mcnemar(gained, lost),
-            **columns,
-        ),
+        paired("runtime_accuracy_difference", gained, lost, n, **columns),
         Fact(metric="runtime_keeps", kind="flag", value=float(lost - gained <= most_lost * n), n=n, **columns),
     ]

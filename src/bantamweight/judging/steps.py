@@ -17,7 +17,7 @@ from jaxtyping import Float
 
 from bantamweight import stats
 from bantamweight.errors import InputError
-from bantamweight.facts import Fact
+from bantamweight.facts import Fact, paired
 from bantamweight.judging.accuracy import paired_facts
 
 __all__ = ["Cut", "accuracy_steps", "distance_steps", "verdict_fact"]
@@ -51,21 +51,15 @@ def distance_steps(line: Sequence[Cut], needed: Mapping[str, Float[np.ndarray, "
         counts.append((cut, before, int((second > first).sum()), int((second < first).sum()), first.size))
     tests = [stats.mcnemar(grew, shrank) for _, _, grew, shrank, _ in counts]
     found = []
-    for (cut, before, grew, shrank, n), p, adjusted in zip(counts, tests, stats.holm(tests), strict=True):
-        low, high = stats.paired_interval(grew, shrank, n)
+    for (cut, before, grew, shrank, n), adjusted in zip(counts, stats.holm(tests), strict=True):
         found.append(
-            Fact(
-                metric="distance_step",
-                kind="paired",
-                value=(grew - shrank) / n,
-                low=low,
-                high=high,
-                n=n,
+            paired(
+                "distance_step",
+                grew,
+                shrank,
+                n,
                 variant=cut.variant,
                 other=before.variant,
-                gained=grew,
-                lost=shrank,
-                p=p,
                 p_adjusted=adjusted,
                 note=f"exact sign test, Holm over {len(counts)} steps",
                 **columns,

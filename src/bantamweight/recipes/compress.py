@@ -31,7 +31,7 @@ from bantamweight.models._profile import profile
 from bantamweight.parts import Part, complaint, configure
 from bantamweight.parts import settings as settings_of
 from bantamweight.recipes import FINETUNE, FINETUNES
-from bantamweight.recipes._cuts import latency_on, target_of
+from bantamweight.recipes._cuts import Cut, latency_on, target_of
 from bantamweight.recipes._rounds import Schedule
 from bantamweight.recipes._stages import Job, made
 from bantamweight.recipes.prune import right_on
@@ -129,10 +129,22 @@ def compress(
         tried = {"dense": parent, **({} if result is cut.variant else {"cut": cut.variant}), "result": result}
         right = {name: right_on(variant, judged, trust) for name, variant in tried.items()}
     summary = {
+        **_told(parent, cut, result, where, right, trust),
+        **{key: question[key] for key in ("use", "asked", "schedule", "finetune")},
+    }
+    if folder is not None and home is not None:
+        _keep(result, {"question": question, "summary": summary}, home, folder)
+    return Compressed(result, summary, folder)
+
+
+def _told(
+    parent: Variant, cut: Cut, result: Variant, where: str, right: Mapping[str, np.ndarray], trust: bool
+) -> dict[str, Any]:
+    """What was achieved, what both cost, and who is right how often, before and after fine-tuning."""
+    return {
         "variant": result.name,
         "hash": result.hash,
         "parent": parent.name,
-        **{key: question[key] for key in ("use", "asked", "schedule", "finetune")},
         "achieved": {
             "reached": cut.reached,
             "below": cut.below,
@@ -149,9 +161,6 @@ def compress(
             else {}
         ),
     }
-    if folder is not None and home is not None:
-        _keep(result, {"question": question, "summary": summary}, home, folder)
-    return Compressed(result, summary, folder)
 
 
 @contextmanager

@@ -101,8 +101,7 @@ def robustness(
     if audit and not escalated:
         audited = _audit(campaign, audit)
         escalated = f"the audit broke {audited.broken} of {audited.n}" if audited.broken else ""
-    if escalated and not escalate:
-        escalated = ""
+    escalated = escalated if escalate else ""
     if escalated:
         campaign.stage("escalated", _reference(budget), campaign.standing())
     kept = campaign.images() if out is None else None

@@ -33,9 +33,9 @@ def _smooth(threat: Threat, steps: int, classes: int) -> list[Attack]:
 
 
 def _sparse(threat: Threat, steps: int, classes: int) -> list[Attack]:
-    # In L1 a walk starts in a ball three times as large: its curve says nothing before it has come down. Five walks
-    # of 60 steps break what five of 100 do; three of 100 leave more standing. Untargeted walks go first: they break
-    # most of what falls, so the others have fewer images.
+    # In L1 a walk starts in a ball three times as large: its curve says nothing before it has come down. Other
+    # starts break more than longer walks do. Untargeted walks go first: they break most of what falls, so the others
+    # have fewer images.
     length, lanes = 2 * steps, classes + 2
     strong = apgd(threat, steps=length, restarts=lanes), apgd_t(threat, steps=length, classes=lanes)
     return [pgd(threat, steps=10), pma(threat, steps=steps), *strong]
