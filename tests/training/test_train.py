@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import random
 from dataclasses import fields, replace
 
@@ -217,7 +218,9 @@ def test_settings_are_the_signature():
     assert keywords == [entry.name for entry in fields(Settings)] == list(settings(train).model_fields)
 
 
-def test_two_processes_share_one_training(digits, net):
+def test_two_processes_share_one_training(digits, net, monkeypatch):
+    monkeypatch.delenv("MASTER_PORT", raising=False)
     trained = train(net(), digits, epochs=3, batch=32, rate=1e-2, accelerator="cpu", devices=2)
     assert trained.history[-1].accuracy >= 0.6
     assert [row.n for row in trained.history if row.split == "train"] == [256] * 3
+    assert "MASTER_PORT" not in os.environ, "the next training would meet at this one's port"

@@ -23,7 +23,7 @@ from bantamweight.errors import InputError, near
 from bantamweight.parts import Part, Room
 from bantamweight.predict import logits_of
 from bantamweight.training._checkpoint import Checkpoint, read
-from bantamweight.training._device import Accelerator, Precision, fabric_for, precision_for
+from bantamweight.training._device import Accelerator, Precision, fabric_for, own_port, precision_for
 from bantamweight.training._epochs import count
 from bantamweight.training._job import Job, learns_from_a_teacher, made
 from bantamweight.training._loop import fit
@@ -117,8 +117,9 @@ def _run(job: Job) -> Checkpoint:
     settings = job.settings
     fabric = fabric_for(settings.accelerator, settings.devices, settings.precision)
     if settings.devices == 1 or job.folder is not None:
-        return fabric.launch(partial(fit, job)) or _read(job)
-    with tempfile.TemporaryDirectory() as folder:
+        with own_port():
+            return fabric.launch(partial(fit, job)) or _read(job)
+    with tempfile.TemporaryDirectory() as folder, own_port():
         job = replace(job, folder=Path(folder))
         return fabric.launch(partial(fit, job)) or _read(job)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Literal
@@ -14,7 +15,17 @@ from bantamweight.errors import InputError
 from bantamweight.machine import describe
 from bantamweight.rng import stream
 
-__all__ = ["Accelerator", "Precision", "fabric_for", "isolated", "leave", "precision_for", "seed_step", "seeded"]
+__all__ = [
+    "Accelerator",
+    "Precision",
+    "fabric_for",
+    "isolated",
+    "leave",
+    "own_port",
+    "precision_for",
+    "seed_step",
+    "seeded",
+]
 
 Accelerator = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "fp32", "bf16"]
@@ -34,6 +45,22 @@ def fabric_for(accelerator: Accelerator, devices: int, precision: Precision) -> 
         raise InputError(
             f"this machine can't train on {devices} x {accelerator!r} ({_sentence(error)}); use accelerator='auto'"
         ) from error
+
+
+@contextmanager
+def own_port() -> Iterator[None]:
+    """Inside, processes may be launched; afterwards MASTER_PORT is as it was.
+
+    Fabric leaves there the port at which its processes met. The next training of this process, and any in processes
+    that it starts, would meet at the same one, and two meetings at one port wait for each other's guests.
+    """
+    before = os.environ.get("MASTER_PORT")
+    try:
+        yield
+    finally:
+        os.environ.pop("MASTER_PORT", None)
+        if before is not None:
+            os.environ["MASTER_PORT"] = before
 
 
 @contextmanager
