@@ -32,6 +32,17 @@ STEPS, LOOKS = 40, 10
 RANDOM = ("random layer", "random resize")
 DEAD: dict[str, type[nn.Module]] = {"quantizer": masked.Quantizer, "preprocessing": masked.Outside}
 """Layers whose gradient is zero or missing, and which hardly change their input."""
+NAMES: dict[str, frozenset[str]] = {
+    "quantizer": frozenset({"gradient"}),
+    "preprocessing": frozenset({"gradient"}),
+    "scaled": frozenset({"scale"}),
+    "softmax": frozenset({"logits"}),
+    "random layer": frozenset({"deterministic"}),
+    "random resize": frozenset({"deterministic"}),
+    "stopped": frozenset({"slope"}),
+    "saturated": frozenset({"slope", "gradient"}),
+}
+"""The checks that call a mask by its name: at least one of them must fail, whatever else does."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +55,19 @@ class Case:
     labels: Labels
     threat: str
     bare: nn.Module | None
+
+    @property
+    def kind(self) -> str:
+        """Which mask it wears."""
+        return self.name.rpartition(", ")[2]
+
+    def judged(self, failed: set[str]) -> str:
+        """What the failed checks come to: a mask by its right name, or an honest model that none accuses."""
+        if self.bare is None:
+            return "right: not accused" if not failed else "WRONG: accused"
+        named = sorted(failed & NAMES[self.kind])
+        wanted = " or ".join(sorted(NAMES[self.kind]))
+        return f"right: {', '.join(named)}" if named else f"WRONG: wants {wanted}"
 
 
 def cases(options: argparse.Namespace) -> Iterator[Case]:
@@ -84,7 +108,7 @@ def robust(asked: Oracle, case: Case, attack: Attack) -> int:
 
 def through(case: Case) -> str:
     """Robust images under plain Auto-PGD, under the wrapper that is made for this mask, and of the bare net."""
-    kind = case.name.rpartition(", ")[2]
+    kind = case.kind
     if case.bare is None or kind not in (*RANDOM, *DEAD):
         return "-"
     plain = configure("attacks", {"use": "apgd", "steps": STEPS}).make(threat_of(case.threat))
@@ -99,9 +123,19 @@ def through(case: Case) -> str:
 
 
 def main(options: argparse.Namespace) -> None:
-    """One row per model; ends with exit code 1 when a mask is missed or an honest model accused."""
+    """One row per model; ends with exit code 1 when a mask is not called by its name or an honest model is accused."""
     head(options, "Models that hide their gradient, and honest ones: the full checks on a run of `fast`")
-    columns("model", "threat", "is", "failed checks", " passed", " did not run", "robust under Auto-PGD", " seconds")
+    columns(
+        "model",
+        "threat",
+        "is",
+        "judged",
+        "failed checks",
+        " passed",
+        " did not run",
+        "robust under Auto-PGD",
+        " seconds",
+    )
     wrong = 0
     for case in cases(options):
         began = time.perf_counter()
@@ -110,9 +144,10 @@ def main(options: argparse.Namespace) -> None:
         state = [check.state for check in found]
         # The first clause of each: what was seen, without the advice.
         failed = "; ".join(f"{one.name}: {one.detail.partition(';')[0]}" for one in found if one.state == "fail")
-        wrong += bool(failed) == (case.bare is None)
+        judged = case.judged({one.name for one in found if one.state == "fail"})
+        wrong += judged.startswith("WRONG")
         row(
-            *(case.name, case.threat, "honest" if case.bare is None else "masked", failed or "none"),
+            *(case.name, case.threat, "honest" if case.bare is None else "masked", judged, failed or "none"),
             *(state.count("pass"), state.count("did not run"), through(case)),
             f"{time.perf_counter() - began:.1f}",
         )

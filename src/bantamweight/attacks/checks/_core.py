@@ -5,26 +5,28 @@ Evidence is gathered once and shared: checks that look at the same gradient or t
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 import torch
 
-from bantamweight import rng
+from bantamweight import rng, stats
 from bantamweight.attacks._core import Attack, Until, run
 from bantamweight.attacks._objectives import cross_entropy
-from bantamweight.attacks._verdicts import Verdicts
+from bantamweight.attacks._verdicts import Verdicts, correct
+from bantamweight.attacks.checks._tape import Tape, recorder
 from bantamweight.errors import AccessError, InputError
-from bantamweight.oracle import Answer, Oracle, Query, margin
+from bantamweight.oracle import Oracle, Query
 from bantamweight.parts import configure, find, names
 from bantamweight.predict import pad
 from bantamweight.threats import Threat
-from bantamweight.types import Bool, Float, Images, Labels, Logits, Tensor
+from bantamweight.types import Float, Images, Labels, Logits, Tensor
 
-__all__ = ["Check", "Evidence", "Level", "Tape", "absent", "examine", "failed", "passed"]
+__all__ = ["Check", "Evidence", "Level", "absent", "examine", "failed", "outdone", "passed"]
 
 State = Literal["pass", "fail", "did not run"]
 Level = Literal["probe", "full"]
@@ -36,13 +38,19 @@ STEPS = 50
 WHITE: dict[str, Any] = {"use": "apgd", "steps": STEPS}
 """The white-box attack that checks compare others with."""
 
+SETTINGS: dict[str, dict[str, Any]] = {"l0": {"use": "pgd"}}
+"""Where a norm needs others: Auto-PGD has no L0."""
+
 SCORES: dict[str, Any] = {"use": "square", "queries": 1000}
 """The attack that sees no gradient."""
+
+LUCK = 0.1
+"""Of the exact two-sided test of pairs; half of it lies on the side that is looked at."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """What one check found: its figure, where it has one, and what it means in one sentence."""
+    """What one check found: its figure, where it has one and it is finite, and what it means in one sentence."""
 
     name: str
     state: State
@@ -52,12 +60,12 @@ class Check:
 
 def passed(name: str, figure: float | None, detail: str) -> Check:
     """The evidence is as it should be."""
-    return Check(name, "pass", figure, detail)
+    return Check(name, "pass", _finite(figure), detail)
 
 
 def failed(name: str, figure: float | None, detail: str) -> Check:
     """Something smells."""
-    return Check(name, "fail", figure, detail)
+    return Check(name, "fail", _finite(figure), detail)
 
 
 def absent(name: str, detail: str) -> Check:
@@ -65,24 +73,30 @@ def absent(name: str, detail: str) -> Check:
     return Check(name, "did not run", None, detail)
 
 
-@dataclass(frozen=True)
-class Tape:
-    """What an attack saw on its way: its objective by step and row, and the point of each row that came closest.
+def _finite(figure: float | None) -> float | None:
+    """None for what JSON has no number for."""
+    return None if figure is None or not math.isfinite(figure) else figure
 
-    A margin below -slack is a success in the proposer's eyes beyond what its precision explains.
+
+def outdone(strong: Verdicts, weak: Verdicts) -> bool:
+    """Whether the attack that should be the weaker one breaks more of the same images than luck explains.
+
+    No attack is exact: on an honest model either may miss an image that the other finds. Images that only one of them
+    breaks are a fair coin at worst, so McNemar's exact test of them (Dietterich 1998) has to speak, at 5% on one side.
     """
-
-    losses: Float[Tensor, "steps b"]
-    closest: Images
-    margins: Float[Tensor, " b"]
-    slack: Float[Tensor, " b"]
+    lost = int((weak["success"] & ~strong["success"]).sum())
+    gained = int((strong["success"] & ~weak["success"]).sum())
+    return lost > gained and stats.mcnemar(gained, lost) < LUCK
 
 
 @dataclass
 class Evidence:
     """What the checks look at: the probe images that the model gets right, and what attacks did to them.
 
-    `verdicts` are those of the run that is being checked, on these images; None where there is no run yet.
+    `clean` are its logits on these images, `answers` those on the whole probe, right, wrong or no numbers at all.
+    `verdicts` are those of the run that is being checked, on these images, and `starts` the images of another variant
+    that it began from; None where there are none. Checks of the model attack without a target, whatever the run did;
+    checks of the run attack as it did (`aimed`).
     """
 
     oracle: Oracle
@@ -91,7 +105,9 @@ class Evidence:
     threat: Threat
     verdicts: Verdicts | None
     clean: Logits
+    answers: Logits
     seed: int = 0
+    starts: Images | None = None
     _kept: dict[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -99,23 +115,45 @@ class Evidence:
 
     @property
     def broken(self) -> np.ndarray:
-        """The images that the checked run broke; without one, those that the checks' own white-box attack breaks."""
-        return self.white()["success"] if self.verdicts is None else self.verdicts["success"]
+        """The images that the checked run broke; none without one."""
+        return np.zeros(len(self), dtype=bool) if self.verdicts is None else self.verdicts["success"]
 
-    def white(self, *, steps: int = STEPS) -> Verdicts:
+    @property
+    def targets(self) -> Labels | None:
+        """The class that each image of the run was to be taken for; None where any other was good enough."""
+        if self.verdicts is None or not (self.verdicts["target"] >= 0).any():
+            return None
+        targets = torch.from_numpy(self.verdicts["target"])
+        # An image that stood against one class after another may be down with its own, which nobody led it to.
+        return torch.where(targets == self.labels, -1, targets)
+
+    def white(self, *, steps: int = STEPS, aimed: bool = False) -> Verdicts:
         """The white-box attack that checks compare others with, whatever the checked run was."""
-        return self.attack({**WHITE, "steps": steps})
+        return self.attack({**self.walk, "steps": steps}, aimed=aimed)
 
-    def square(self) -> Verdicts:
+    def square(self, *, aimed: bool = False) -> Verdicts:
         """The score-only attack."""
-        return self.attack(SCORES)
+        return self.attack(SCORES, aimed=aimed)
 
-    def attack(self, use: str | Mapping[str, Any], *, eps: float | None = None, until: Until = "first") -> Verdicts:
-        """A further attack on the probe, at another budget where one is given; run once, however often asked for."""
-        key = f"{use} {eps} {until}"
+    @property
+    def walk(self) -> dict[str, Any]:
+        """The white-box attack's settings in this norm."""
+        return {**WHITE, **SETTINGS.get(self.threat.norm.name, {})}
+
+    def attack(
+        self,
+        use: str | Mapping[str, Any],
+        *,
+        threat: Threat | None = None,
+        until: Until = "first",
+        aimed: bool = False,
+    ) -> Verdicts:
+        """A further attack on the probe, under another threat where one is given; run once, however often asked for."""
+        against, aimed = threat or self.threat, aimed and self.targets is not None
+        key = f"{use} {against.norm.name} {against.eps} {until} {aimed}"
         if key not in self._kept:
-            threat = self.threat if eps is None else Threat(self.threat.norm, eps)
-            self._kept[key] = self.run(configure("attacks", use).make(threat), threat=threat, until=until)
+            attack = configure("attacks", use).make(against)
+            self._kept[key] = self.run(attack, threat=against, until=until, aimed=aimed)
         kept: Verdicts = self._kept[key]
         return kept
 
@@ -127,12 +165,24 @@ class Evidence:
         until: Until = "first",
         oracle: Oracle | None = None,
         rows: np.ndarray | None = None,
+        aimed: bool = False,
+        starts: Images | None = None,
     ) -> Verdicts:
         """Run an attack on the probe or on some of its rows; not kept."""
         index = torch.arange(len(self)) if rows is None else torch.from_numpy(rows)
-        images, labels, clean = self.images[index], self.labels[index], self.clean[index]
-        asked, against = oracle or self.oracle, threat or self.threat
-        return run(attack, asked, images, labels, against, until=until, seed=self.seed, clean=clean)
+        targets = self.targets if aimed else None
+        return run(
+            attack,
+            oracle or self.oracle,
+            self.images[index],
+            self.labels[index],
+            threat or self.threat,
+            targets=None if targets is None else targets[index],
+            until=until,
+            seed=self.seed,
+            clean=self.clean[index],
+            starts=None if starts is None else starts[index],
+        )
 
     def loss(self, logits: Logits) -> Float[Tensor, " b"]:
         """Cross-entropy of rows of the probe."""
@@ -156,9 +206,9 @@ class Evidence:
     def tape(self) -> Tape:
         """The whole way of the white-box attack, to its last step."""
         if "tape" not in self._kept:
-            recorder = _Recorder(**{f.name: getattr(self.oracle, f.name) for f in fields(Oracle)})
-            ending = self.run(configure("attacks", WHITE).make(self.threat), until="budget", oracle=recorder)
-            self._kept["tape"], self._kept["ending"] = recorder.tape(len(self)), ending
+            listening = recorder(self.oracle, self.images, self.threat)
+            ending = self.run(configure("attacks", self.walk).make(self.threat), until="budget", oracle=listening)
+            self._kept["tape"], self._kept["ending"] = listening.tape(), ending
         kept: Tape = self._kept["tape"]
         return kept
 
@@ -169,36 +219,6 @@ class Evidence:
         return kept
 
 
-@dataclass(frozen=True)
-class _Recorder(Oracle):
-    """An oracle that writes down what it answers. The probe is one tile, and with `until="budget"` no row leaves it.
-
-    Of the points only each row's closest call is kept: whole paths of large images would not fit.
-    """
-
-    losses: list[Tensor] = field(default_factory=list)
-    best: dict[str, Tensor] = field(default_factory=dict)
-
-    def ask(self, query: Query, labels: Labels, aims: Labels, alive: Bool[Tensor, " b"]) -> Answer:
-        answer = super().ask(query, labels, aims, alive)
-        if answer.logits is None or query.objective is None or not bool(alive.any()):
-            return answer
-        gap = margin(answer.logits, labels, torch.full_like(labels, -1))
-        seen = {"points": query.points, "gap": gap, "slack": self.slack * answer.logits.abs().amax(dim=1)}
-        self.losses.append(query.objective(answer.logits, labels, aims).cpu())
-        if not self.best:
-            self.best.update({key: value.clone() for key, value in seen.items()})
-        near = gap < self.best["gap"]
-        for key, value in seen.items():
-            self.best[key][near] = value[near]
-        return answer
-
-    def tape(self, rows: int) -> Tape:
-        """What was written down of the first rows of the tile, which are the probe's."""
-        held = (self.best[key][:rows].cpu() for key in ("points", "gap", "slack"))
-        return Tape(torch.stack([loss[:rows] for loss in self.losses]), *held)
-
-
 def examine(
     oracle: Oracle,
     images: Images,
@@ -207,28 +227,35 @@ def examine(
     verdicts: Verdicts | None = None,
     level: Level = "probe",
     seed: int = 0,
+    *,
+    starts: Images | None = None,
 ) -> list[Check]:
     """Every check on a probe of 32 images that the model gets right, chosen by their content.
 
-    `verdicts` are those of the run to be checked, on all of `images`; without them the checks attack for themselves.
+    `verdicts` are those of the run to be checked, on all of `images`; without them the checks attack for themselves,
+    and those of the run itself don't run. `starts` are the images of another variant that the run began from.
     At level `probe` only those checks run that cost next to nothing (5 forwards and 1 backward per image of the
     probe); `full` runs them all, at some thousand forwards per image. Global randomness is left as it was.
     """
     rows = _probe(images, verdicts, seed)
     # A model that draws random numbers may draw them from the caller's generator.
     with torch.random.fork_rng(devices=[]):
-        clean = oracle.judge(images[rows])
+        answers = clean = oracle.judge(images[rows])
         if len(rows):
-            right = clean.argmax(dim=1) == labels[rows]
-            rows, clean = rows[right], clean[right]
-        evidence = Evidence(oracle, images[rows], labels[rows], threat, _sliced(verdicts, rows), clean, seed)
+            right = correct(answers, labels[rows])
+            rows, clean = rows[right], answers[right]
+        began, shown = None if starts is None else starts[rows], _sliced(verdicts, rows)
+        evidence = Evidence(oracle, images[rows], labels[rows], threat, shown, clean, answers, seed, began)
         found = [_asked(name, evidence, level) for name in names("checks")]
     return sorted(found, key=lambda check: check.state == "did not run")
 
 
 def _probe(images: Images, verdicts: Verdicts | None, seed: int) -> Tensor:
     """Row numbers of the probe, in an order that follows from the images alone."""
-    rows = torch.arange(len(images)) if verdicts is None else torch.from_numpy(np.flatnonzero(verdicts["attacked"]))
+    rows = torch.arange(len(images))
+    if verdicts is not None:
+        # An image whose answer is no number counts as wrong and is not attacked, and yet is worth a look.
+        rows = torch.from_numpy(np.flatnonzero(verdicts["attacked"] | np.isnan(verdicts["margin"])))
     keys = rng.image_keys(images[rows])
     ranks = rng.fold(keys, torch.full_like(keys, rng.stream(seed, "probe")))
     return rows[ranks.argsort(stable=True)[:PROBE]]
@@ -246,7 +273,7 @@ def _asked(name: str, evidence: Evidence, level: Level) -> Check:
     check = find("checks", name)
     if level == "probe" and sys.modules[check.__module__].LEVEL == "full":
         return absent(name, "it runs at level full only")
-    if not len(evidence):
+    if not len(evidence) and not (name == "logits" and bool(evidence.answers.isnan().any())):
         return absent(name, "the model gets none of the probe right")
     try:
         found: Check = check(evidence)

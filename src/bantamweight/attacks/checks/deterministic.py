@@ -23,6 +23,8 @@ def deterministic(evidence: Evidence) -> Check:
     answers = [evidence.clean[:ROWS], *(evidence.oracle.judge(images) for _ in range(FORWARDS - 1))]
     flips = sum(int((answer.argmax(dim=1) != answers[0].argmax(dim=1)).sum()) for answer in answers)
     units = torch.stack([answer / answer.norm(dim=1, keepdim=True).clamp_min(1e-10) for answer in answers])
+    if not bool(torch.isfinite(units).all()):
+        return failed("deterministic", None, "NaN or infinite logits, of which none can be said to equal another")
     apart = float((units[:, None] - units[None]).norm(dim=3).max())
     if flips or not apart <= TOLERANCE:
         return failed(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bantamweight.attacks.checks._core import STEPS, Check, Evidence, failed, passed
+from bantamweight.attacks.checks._core import STEPS, Check, Evidence, absent, failed, passed
 
 __all__ = ["doubling"]
 
@@ -12,11 +12,13 @@ SPARE = 1
 
 
 def doubling(evidence: Evidence) -> Check:
-    """A hundred steps break at most one image more than the run did; the figure is the gain, in images.
+    """A hundred steps, to the run's targets where it had some, break at most one image more than the run did.
 
-    Costs 100 forwards and backwards.
+    The figure is the gain, in images. Costs 100 forwards and backwards.
     """
-    gained = int((evidence.white(steps=2 * STEPS)["success"] & ~evidence.broken).sum())
+    if evidence.verdicts is None:
+        return absent("doubling", "there is no run that could have been too short")
+    gained = int((evidence.white(steps=2 * STEPS, aimed=True)["success"] & ~evidence.broken).sum())
     said = f"{2 * STEPS} steps break {gained} of {len(evidence)} images more"
     if gained > SPARE:
         return failed("doubling", float(gained), f"{said}: the run was too short or too weak")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+
 from bantamweight.attacks.checks._core import Check, Evidence, failed, passed
 
 __all__ = ["logits"]
@@ -11,10 +13,14 @@ TOLERANCE = 1e-5
 
 
 def logits(evidence: Evidence) -> Check:
-    """No output is negative and every row has the same sum: the answer of a softmax, at whatever scale.
+    """Outputs are numbers, and not those of a softmax, at whatever scale: none negative, every row of the same sum.
 
     The gradient of a second softmax on top vanishes where the first is sure. Costs nothing.
     """
+    bad = int((~torch.isfinite(evidence.answers)).any(dim=1).sum())
+    if bad:
+        said = f"NaN or infinite outputs on {bad} of {len(evidence.answers)} images, which no attack can raise or lower"
+        return failed("logits", None, said)
     sums = evidence.clean.sum(dim=1)
     scale = float(sums.mean())
     alike = float((sums - scale).abs().max()) <= TOLERANCE * max(abs(scale), 1e-30)

@@ -6,7 +6,7 @@ import numpy as np
 
 from bantamweight import rng
 from bantamweight.attacks._core import Attack, Rows, State
-from bantamweight.attacks.checks._core import Check, Evidence, failed, passed
+from bantamweight.attacks.checks._core import Check, Evidence, absent, failed, passed
 from bantamweight.oracle import Answer, Query
 from bantamweight.threats import Threat
 
@@ -20,12 +20,18 @@ ROWS = 16
 def random_draws(evidence: Evidence) -> Check:
     """Draws around up to 16 images that stand, 10,000 in all; the figure is how many of the images they break.
 
+    Where the run had targets, to break an image is to be taken for its target.
+
     Costs 10,000 forwards in all.
     """
+    if evidence.verdicts is None:
+        return absent("random_draws", "there is no run that could have missed an image")
     standing = np.flatnonzero(~evidence.broken)[:ROWS]
     if not len(standing):
         return passed("random_draws", 0.0, "the run left no image standing")
-    found = int(evidence.run(draws(evidence.threat, DRAWS // len(standing)), rows=standing)["success"].sum())
+    found = int(
+        evidence.run(draws(evidence.threat, DRAWS // len(standing)), rows=standing, aimed=True)["success"].sum()
+    )
     said = f"{DRAWS:,} random draws around {len(standing)} standing images break {found}"
     return (failed if found else passed)("random_draws", float(found), said)
 

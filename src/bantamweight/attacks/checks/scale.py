@@ -20,6 +20,10 @@ def scale(evidence: Evidence) -> Check:
     Logits multiplied by a constant change no label and hide every gradient of a softmax. Costs nothing.
     """
     gaps = margin(evidence.clean, evidence.labels, torch.full_like(evidence.labels, -1))
+    bad = int(evidence.answers.isnan().any(dim=1).sum()) + int((~torch.isfinite(gaps)).sum())
+    if bad:
+        said = f"NaN or infinite margins on {bad} of {len(evidence.answers)} images"
+        return failed("scale", None, f"{said}, on which cross-entropy has no gradient")
     largest = float(gaps.max())
     if largest > LIMIT:
         share = float((gaps > LIMIT).float().mean())

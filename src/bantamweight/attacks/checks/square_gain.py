@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bantamweight.attacks.checks._core import Check, Evidence, failed, passed
+from bantamweight.attacks.checks._core import Check, Evidence, absent, failed, passed
 
 __all__ = ["square_gain"]
 
@@ -13,9 +13,11 @@ LIMIT = 0.002
 def square_gain(evidence: Evidence) -> Check:
     """The share of images that Square breaks and the checked run did not is at most 0.2 points.
 
-    Costs nothing beyond `score_only`.
+    Costs nothing beyond `score_only`, and 1,000 forwards where the run had targets, to which Square goes then.
     """
-    gained = int((evidence.square()["success"] & ~evidence.broken).sum())
+    if evidence.verdicts is None:
+        return absent("square_gain", "there is no run that could have left an image standing")
+    gained = int((evidence.square(aimed=True)["success"] & ~evidence.broken).sum())
     share = gained / len(evidence)
     if share > LIMIT:
         return failed(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bantamweight.attacks.checks._core import Check, Evidence, failed, passed
+from bantamweight.threats import linf
 
 __all__ = ["unbounded"]
 
@@ -13,11 +14,11 @@ STEPS = 40
 def unbounded(evidence: Evidence) -> Check:
     """PGD from the image itself, free to go anywhere in the box, breaks every image; the figure is its success.
 
-    It starts at the image, since a random start in so large a ball would be noise that needs no gradient. Costs 40
-    forwards and backwards.
+    The largest ball of every norm is the whole box, so the walk is that of L-inf: it moves every pixel at every step,
+    where one that counts pixels would change a few only. It starts at the image, since a random start in so large a
+    ball would be noise that needs no gradient. Costs 40 forwards and backwards.
     """
-    widest = evidence.threat.norm.largest(tuple(evidence.images.shape[1:]))
-    found = evidence.attack({"use": "pgd", "steps": STEPS, "start": "clean"}, eps=widest)
+    found = evidence.attack({"use": "pgd", "steps": STEPS, "start": "clean"}, threat=linf(eps=1.0))
     share = float(found["success"].mean())
     if share < 1.0:
         return failed(
