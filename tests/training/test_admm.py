@@ -91,14 +91,12 @@ def test_least_squares_with_three_of_twelve_weights_reaches_the_known_optimum(se
 def test_every_scheme_draws_and_cuts_to_what_was_asked(digits, scheme):
     share = 0.5 if scheme == "two_four" else 0.8
     asked = {**ADMM, "scheme": scheme, "sparsity": share}
-    if scheme == "redundant":  # wide layers repeat themselves so much that others would keep everything
-        asked["allocate"] = "per_layer"
     trained = train(fresh({"use": "simple_cnn"}, digits, seed=0), digits, **SMALL, pruning=asked)
     weights = prunable(variants.build(trained.variant))
     zeros = sum(int((weight == 0).sum()) for weight in weights.values())
     assert zeros / sum(weight.numel() for weight in weights.values()) == pytest.approx(share, abs=0.02)
     rows = [row for row in trained.history if row.split == "train"]
-    assert {"primal_residual", "dual_residual"} <= set(rows[0].measures)
+    assert set(rows[0].measures) == {"primal_residual", "dual_residual"}
     told = [row for row in rows if "accuracy_before_cut" in row.measures]
     assert len(told) == 1
     assert 0 <= told[0].measures["accuracy_after_cut"] <= 1
@@ -145,7 +143,17 @@ def test_killed_between_epochs_it_ends_in_the_same_bits(digits, tmp_path, monkey
         ({"sparsity": 1.0}, "sparsity"),
         ({"scheme": "taylor_weights"}, "taylor_weights can't cut during training"),
         ({"scheme": "two_four", "sparsity": 0.8}, "cuts to a sparsity of 0.5 and no other"),
+        (
+            {"scheme": "two_four", "sparsity": 0.5, "start": 0.1},
+            "two_four has one sparsity only, 0.5",
+        ),
+        ({"start": 0.9}, "expected a start of at most the sparsity 0.8, got 0.9"),
+        ({"allocate": "per_leyer"}, "did you mean 'per_layer'"),
         ({"begin": 0.7, "end": 0.3}, "expected an end after the beginning"),
+        ({"keep": 0.1}, r"expected a sparsity or keep, got both \(0.8 and 0.1\)"),
+        ({"sparsity": None}, "expected a sparsity, the share of weights that goes, or keep"),
+        ({"sparsity": None, "keep": 0}, "expected to keep a share of the weights between 0 and 1, got 0; 0.1 keeps"),
+        ({"sparsity": None, "keep": 1.0}, "expected to keep a share of the weights between 0 and 1, got 1"),
         ({"scheme": "l1_channels"}, "can't cut during training"),
     ],
 )

@@ -111,3 +111,14 @@ def test_pruned_and_quantized_together(trained: tuple[Variant, Data]) -> None:
     dead = {name: ~alive for name, alive in masks(cut).items()}
     assert all((tuned.weights[name][where] == 0).all() for name, where in dead.items())
     assert all((rounded(tuned).weights[name][where] == 0).all() for name, where in dead.items())
+
+
+def test_an_objective_that_replays_its_batches_or_can_be_probed_still_is_one_when_rounded(digits: Data) -> None:
+    start = fresh({"use": "mlp"}, digits, seed=0)
+    free = {"use": "quantized", "objective": {"use": "free", "threat": "linf 0.1", "replays": 3}}
+    given = {"epochs": 1, "batch": 64, "precision": "fp32"}
+    trained = train(start, digits, **given, objective=free, monitor="robust_accuracy")
+    assert "robust_accuracy" in trained.history[-1].measures
+    once = train(start, digits, **given, objective={**free, "objective": {**free["objective"], "replays": 1}})
+    name = next(name for name in trained.last if name.endswith("weight"))
+    assert not torch.equal(once.last[name], trained.last[name])

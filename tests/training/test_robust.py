@@ -14,7 +14,6 @@ from torch.nn.functional import cross_entropy
 from bantamweight.attacks._core import run
 from bantamweight.attacks.pgd import pgd
 from bantamweight.data import load
-from bantamweight.errors import InputError
 from bantamweight.oracle import oracle
 from bantamweight.parts import configure
 from bantamweight.threats import linf
@@ -27,10 +26,6 @@ LINF = {"use": "linf", "eps": 0.1}
 PLAIN = ("pgd_at", "mixed", "trades", "mart", "fgsm_rs")
 AWP = {"use": "awp", "objective": {"use": "trades", "threat": LINF, "steps": 2}, "gamma": 0.01}
 SPECS = [*({"use": name, "threat": LINF} for name in PLAIN), AWP]
-
-
-class Killed(BaseException):
-    """A stand-in for SIGKILL that a test can place exactly."""
 
 
 class Line(nn.Module):
@@ -196,7 +191,7 @@ def test_only_the_trainings_own_passes_move_the_running_statistics(spec, passes,
     seen.clear()
     statistics = bits(dict(module.named_buffers()))
     own.craft(module, images, torch.arange(16) % 10, STEP)
-    assert set(seen) <= {(inner, False)}  # in eval mode copies without batch norm may be asked instead
+    assert set(seen) <= {(inner, not inner)}  # in eval mode copies without batch norm may be asked instead
     assert seen or not inner
     assert bits(dict(module.named_buffers())) == statistics
 
@@ -209,19 +204,6 @@ def test_one_natural_pass_moves_the_statistics_as_a_plain_pass_would(net):
     objective.weigh(module, images, worst, labels)
     plain(worst)
     assert torch.equal(module[1].running_mean, plain[1].running_mean)
-
-
-def test_frozen_statistics_stay_frozen_and_are_used(net):
-    module = net()
-    module[1].eval()
-    module[4].eval()
-    module[1].running_var.fill_(9.0)
-    images, labels = torch.rand(16, 1, 8, 8), torch.arange(16) % 10
-    crafted = [
-        made({"use": "pgd_at", "threat": LINF}).craft(part, images, labels, STEP).images
-        for part in (module, copy.deepcopy(module).eval())
-    ]
-    assert torch.equal(*crafted)
 
 
 def test_random_starts_are_keyed_by_sample_step_and_seed():
@@ -291,32 +273,6 @@ def test_the_guard_sees_what_one_step_misses_and_takes_more_until_it_is_gone():
     assert guarded.craft(crooked, images, labels, replace(STEP, step=7, epoch=2)).recovering
 
 
-@pytest.mark.parametrize(
-    "objective",
-    [
-        {"use": "fgsm_rs", "threat": {"use": "linf", "eps": 0.3}, "every": 3, "gap": 0.02, "growth": "linear"},
-        {**AWP, "warmup": 0.4},
-    ],
-    ids=["fgsm_rs", "awp"],
-)
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_killed_between_epochs_it_ends_in_the_same_bits(digits, net, tmp_path, objective, precision):
-    given = {"epochs": 3, "batch": 64, "rate": 1e-2, "objective": objective, "precision": precision}
-
-    def stop(*_):
-        raise Killed
-
-    whole = train(net(), digits, **given)
-    for _ in range(2):
-        with pytest.raises(Killed):
-            train(net(), digits, tmp_path, progress=stop, **given)
-    resumed = train(net(), digits, tmp_path, **given)
-    assert bits(resumed.last) == bits(whole.last)
-    assert [row.recovering for row in resumed.history] == [row.recovering for row in whole.history]
-    if objective["use"] == "fgsm_rs":
-        assert sum(row.recovering for row in whole.history) > 0
-
-
 def robust_accuracy(module, weights, split, eps):
     module.load_state_dict(dict(weights))
     images, threat = split.floats(torch.arange(len(split))), linf(eps=eps)
@@ -334,29 +290,3 @@ def test_trained_against_an_attack_it_stands_where_a_benign_net_falls(net):
     )
     assert robust[0] >= benign[0] + 0.25 * 128
     assert robust[1] >= 0.8 * 128
-
-
-@pytest.mark.parametrize(
-    ("objective", "said"),
-    [
-        ("trades", "trades needs a value for 'threat'"),
-        ({"use": "trades", "threat": {"use": "linf", "eps": 1.5}}, r"an epsilon between 0 and 1 for linf .* got 1\.5"),
-        ({"use": "pgd_at", "threat": {"use": "linf", "eps": -0.1}}, "an epsilon between 0 and 1"),
-        ({"use": "pgd_at", "threat": LINF, "steps": 0}, r"pgd_at\.steps.*greater than or equal to 1, got 0"),
-        ({"use": "mart", "threat": LINF, "beta": -1}, r"mart\.beta.*got -1"),
-        ({"use": "mixed", "threat": LINF, "weight": 1.5}, r"mixed\.weight.*got 1\.5"),
-        ({"use": "fgsm_rs", "threat": LINF, "rate": 0}, r"fgsm_rs\.rate"),
-        ({"use": "pgd_at", "threat": {"use": "lnf", "eps": 0.1}}, "did you mean 'linf'"),
-        ({"use": "pgd_at", "threat": LINF, "start": "nowhere"}, r"pgd_at\.start"),
-        ({"use": "pgd_at", "threat": LINF, "growth": {"use": "stepwise", "levels": [2.0]}}, "levels"),
-        (
-            {"use": "awp", "objective": "standard"},
-            "awp needs an adversarial objective and no teacher, got 'standard'",
-        ),
-        ({"use": "awp", "objective": "distill"}, "awp needs an adversarial objective and no teacher, got 'distill'"),
-    ],
-)
-def test_what_can_t_be_meant_is_refused_in_one_sentence(digits, net, objective, said):
-    with pytest.raises(InputError, match=said) as caught:
-        train(net(), digits, epochs=1, objective=objective)
-    assert "\n" not in str(caught.value)

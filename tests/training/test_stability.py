@@ -1,4 +1,4 @@
-"""What keeps a training on its feet: running averages, setbacks after an explosion, robust early stopping."""
+"""What keeps a training on its feet: running averages, robust early stopping."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from bantamweight.data import load
 from bantamweight.errors import InputError
 from bantamweight.training import fresh, train
 from bantamweight.training._average import Average
-from bantamweight.training._loop import _Loop
 from tests.training.conftest import bits, few
 
 SMALL = {"epochs": 3, "batch": 32, "rate": 3e-3, "precision": "fp32"}
@@ -45,40 +44,6 @@ def test_the_average_is_what_is_judged_and_given_back(digits):
     assert bits(plain.weights) != bits(averaged.weights)
     losses = [[row.loss for row in one.history if row.split == "val"] for one in (plain, averaged)]
     assert losses[0] != losses[1]
-
-
-def test_a_planted_explosion_is_rolled_back_to_the_epoch_before(digits, monkeypatch):
-    """In epoch 2 the weights are blown up once; what follows is that epoch again, at half the rate."""
-    start = fresh({"use": "mlp"}, digits, seed=0)
-    trains, planted = _Loop._train, []
-
-    def blown(self, epoch, setbacks):
-        if epoch == 2 and not planted:
-            planted.append(epoch)
-            with torch.no_grad():
-                for weight in self.module.parameters():
-                    weight.mul_(1e30)
-        return trains(self, epoch, setbacks)
-
-    monkeypatch.setattr(_Loop, "_train", blown)
-    asked = {**SMALL, "schedule": "constant"}
-    with pytest.raises(InputError, match="in epoch 2 at rate"):
-        train(start, digits, **asked)
-    planted.clear()
-    saved = train(start, digits, **asked, setbacks=2)
-    assert planted == [2]
-    rows = [row for row in saved.history if row.split == "train"]
-    assert [row.setbacks for row in rows] == [0, 1, 1]
-    assert [row.rate for row in rows] == [pytest.approx(3e-3), pytest.approx(1.5e-3), pytest.approx(1.5e-3)]
-    monkeypatch.setattr(_Loop, "_train", lambda self, epoch, _setbacks: trains(self, epoch, int(epoch > 1)))
-    slower = train(start, digits, **asked)
-    assert bits(slower.last) == bits(saved.last), "as if the explosion had never been"
-
-
-def test_setbacks_run_out(digits):
-    start = fresh({"use": "mlp"}, digits, seed=0)
-    with pytest.raises(InputError, match="the training loss became"):
-        train(start, digits, **{**SMALL, "rate": 900.0, "optimizer": "sgd"}, setbacks=2)
 
 
 def test_robust_accuracy_is_watched_under_the_objectives_own_attack(digits):

@@ -164,7 +164,7 @@ def test_without_validation_the_last_epoch_is_the_best(digits, net):
     trained = train(net(), data, epochs=2)
     assert trained.best_epoch == 2
     assert bits(trained.weights) == bits(trained.last)
-    with pytest.raises(InputError, match="needs a split 'val'"):
+    with pytest.raises(InputError, match="patience watches a split 'val'"):
         train(net(), data, epochs=2, patience=1)
 
 

@@ -18,6 +18,7 @@ __all__ = [
     "CompressBlock",
     "ExplainBlock",
     "ExplainCost",
+    "InversionBlock",
     "Latency",
     "MinimumEps",
     "MinimumNorm",
@@ -340,6 +341,17 @@ class ExplainCost(_Block):
     runs: Annotated[int, Field(ge=6, le=1_000, strict=True)] = 7
 
 
+class InversionBlock(_Block):
+    """What an early, a middle and a late layer still know of `n` images."""
+
+    use: Literal["inversion"]
+    variants: Selector = DENSE
+    n: Annotated[int, Field(ge=1, le=256, strict=True)] = 4
+    steps: Annotated[int, Field(ge=3, le=10_000, strict=True)] = 200
+    restarts: Annotated[int, Field(ge=1, le=64, strict=True)] = 1
+    split: str | None = None
+
+
 class AnatomyBlock(_Block):
     """A net layer by layer: counts, receptive fields, times under the roof, and the memory of training on `batch`."""
 
@@ -350,7 +362,8 @@ class AnatomyBlock(_Block):
 
 
 Measure = Annotated[
-    Sizes | Latency | Sensitivity | MinimumEps | MinimumNorm | ExplainCost | AnatomyBlock, Field(discriminator="use")
+    Sizes | Latency | Sensitivity | MinimumEps | MinimumNorm | ExplainCost | InversionBlock | AnatomyBlock,
+    Field(discriminator="use"),
 ]
 
 

@@ -59,10 +59,18 @@ def _recipe(planner: Planner, block: Recipe, where: str) -> dict[str, Any]:
     """A block's training settings; `auto` is settled here, because the processor's precision decides the weights."""
     from bantamweight.training import Span
     from bantamweight.training._device import precision_for
+    from bantamweight.training._job import check_watched, foresee
 
     recipe = recipe_of(block, trust=planner.trust)
-    if recipe["pruning"] is not None:
-        make(f"{where}.pruning", recipe["pruning"], Span(recipe["epochs"], 100))
+    for setting in ("schedule", "pruning"):
+        if recipe[setting] is not None:
+            make(f"{where}.{setting}", recipe[setting], Span(recipe["epochs"], 100))
+    try:
+        foresee(recipe["objective"], recipe["label_smoothing"], recipe["monitor"])
+        if not planner.subject.counts.get("val"):
+            check_watched(planner.subject.name, recipe["patience"], recipe["monitor"])
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
     return {**recipe, "precision": precision_for("auto", recipe["precision"])}
 
 
@@ -132,6 +140,7 @@ def compress(planner: Planner) -> None:
         where = f"compress.{index}"
         for criterion in block.use:
             make(where, criterion)
+            _learning(where, criterion)
             for kind, value in block.points:
                 try:
                     target_of({kind: value}, criterion.make())
@@ -141,6 +150,23 @@ def compress(planner: Planner) -> None:
             for criterion in block.use:
                 for kind, value in block.points:
                     _cut(planner, block, parent, criterion, kind, value, where)
+
+
+def _learning(where: str, criterion: Part) -> None:
+    """What a criterion learns by is a training of its own, and heard like one."""
+    from bantamweight.compression import Criterion
+    from bantamweight.training._job import foresee, learns_from_a_teacher
+
+    rule = criterion.make()
+    if not isinstance(rule, Criterion) or "objective" not in rule.asks:
+        return
+    part = configure("objectives", rule.asks["objective"])
+    try:
+        foresee(part, 0.0, "loss")
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
+    if learns_from_a_teacher(part):
+        raise InputError(f"{where}: {criterion.name} learns without a teacher, got {part.name!r}; use fgsm_rs")
 
 
 def _cut(
@@ -193,15 +219,11 @@ def _taught(
     planner: Planner, block: Recipe, recipe: dict[str, Any], where: str, parent: Variety | None = None
 ) -> dict[str, str]:
     """Who teaches, as an input, where the objective learns from one; `parent` unless somebody is named."""
-    from bantamweight.training._job import learns_from_a_teacher, made
+    from bantamweight.training._job import learns_from_a_teacher
 
     if not learns_from_a_teacher(recipe["objective"]):
         if block.teacher is not None:
             raise InputError(f"{where}: {recipe['objective']} has no use for a teacher; use distill")
-        try:
-            made(recipe["objective"], recipe["label_smoothing"], recipe["monitor"])
-        except InputError as error:
-            raise InputError(f"{where}: {error}") from error
         return {}
     if block.teacher is None:
         if parent is None:

@@ -18,9 +18,11 @@ __all__ = ["training_facts", "write_history"]
 def training_facts(trained: Trained) -> list[Fact]:
     """Facts epoch_loss, epoch_accuracy, epoch_seconds (step = epoch), training_seconds, epochs, best_epoch.
 
-    Where there was an adversary: attack_share of the training time. Where an epoch had more to say: epoch_recovering
-    and epoch_setbacks (counts), and epoch_NAME of each of its measures (residuals of ADMM, robust accuracy, accuracy
-    before and after the last cut). training_images_per_second is of the epochs alone, validation left out.
+    Where there was an adversary: attack_share of the training time, attack_forwards and attack_backwards (images that
+    passed the net to make adversarial ones, as a ledger counts them). Where an epoch had more to say: epoch_recovering
+    and epoch_setbacks (counts), and epoch_NAME of each of its measures (residuals of ADMM, layers that it spared,
+    robust accuracy, accuracy before and after the last cut). training_images_per_second is of the epochs alone,
+    validation left out.
     """
     facts = []
     for row in trained.history:
@@ -56,7 +58,9 @@ def _throughput(trained: Trained) -> list[Fact]:
     if crafting:
         share = {"kind": "ratio", "value": crafting / seconds, "note": "of the time of training steps"}
         facts.append(Fact(metric="attack_share", origin="measured", **share))
-    return facts
+    note = "images that passed the net to make adversarial ones"
+    passes = {name: sum(getattr(row, name) for row in rows) for name in ("forwards", "backwards")}
+    return facts + [Fact(metric=f"attack_{name}", kind="count", value=n, note=note) for name, n in passes.items() if n]
 
 
 def _time(metric: str, seconds: float, **columns: Any) -> Fact:

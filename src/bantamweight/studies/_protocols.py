@@ -26,7 +26,10 @@ EVERY = ("least-likely", "all")
 def sound(planner: Planner, block: AttackBlock, where: str) -> None:
     """Hear what the protocols say against the threats, and whether the targets exist, before anything is computed."""
     for use, threat in product(block.protocol, block.threats):
-        make(where, use, threat.make())
+        budget = threat.make()
+        make(where, use, budget)
+        if block.audit and budget.norm.name == "l0":
+            raise InputError(f"{where}: there is no reference ensemble for {budget} to audit with; leave out audit")
     known = [*planner.subject.classes, *EVERY, NO_TARGET]
     for target in block.targeted:
         if target not in known:

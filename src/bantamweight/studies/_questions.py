@@ -14,6 +14,7 @@ from bantamweight.studies._blocks import (
     AttackBlock,
     ExplainBlock,
     ExplainCost,
+    InversionBlock,
     Latency,
     MinimumEps,
     MinimumNorm,
@@ -202,6 +203,11 @@ def measure(planner: Planner) -> None:
                 planner.add("sensitivity", sensed, inputs, {"variant": variety.name, "split": split})
             elif isinstance(block, MinimumEps):
                 _minimum(planner, block, variety, where)
+            elif isinstance(block, InversionBlock):
+                split = planner.split(block.split, where)
+                given = {"n": planner.count(block.n, split), "steps": block.steps, "restarts": block.restarts}
+                given |= {"split": split, "seed": planner.study.seed}
+                planner.add("inversion", given, inputs, {"variant": variety.name, "split": split})
             elif isinstance(block, AnatomyBlock):
                 given = {"batch": block.batch, "optimizer": block.optimizer}
                 planner.add("anatomy", given, inputs, {"variant": variety.name}, data=False)

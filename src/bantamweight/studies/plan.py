@@ -38,6 +38,7 @@ ORDER = (
     "minimum_norm",
     "explain",
     "score",
+    "inversion",
     "sensitivity",
     "sizes",
     "latency",

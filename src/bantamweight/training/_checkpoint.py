@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from bantamweight.errors import InputError, StoreError
@@ -32,6 +32,7 @@ __all__ = [
     "optimizer_tensors",
     "prefixed",
     "read",
+    "snapshot",
     "write",
 ]
 
@@ -169,6 +170,14 @@ def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
         for number, entries in state.items()
         for name, value in entries.items()
         if isinstance(value, Tensor)
+    }
+
+
+def snapshot(module: nn.Module) -> dict[str, Tensor]:
+    """A module's tensors as they are now, contiguous and on the CPU."""
+    return {
+        key: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for key, tensor in module.state_dict().items()
     }
 
 

@@ -25,10 +25,10 @@ from bantamweight.predict import logits_of
 from bantamweight.training._checkpoint import Checkpoint, read
 from bantamweight.training._device import Accelerator, Precision, fabric_for, own_port, precision_for
 from bantamweight.training._epochs import count
-from bantamweight.training._job import Job, learns_from_a_teacher, made
+from bantamweight.training._job import Job, check_watched, foresee, learns_from_a_teacher
 from bantamweight.training._loop import fit
 from bantamweight.training._settings import Settings, checked
-from bantamweight.training._values import Trained
+from bantamweight.training._values import Span, Trained
 from bantamweight.variants import Variant
 
 __all__ = ["train"]
@@ -88,8 +88,10 @@ def train(
     """
     settings = checked(train, locals())
     augmentations(settings.augment)  # only to refuse a bad one before anything is computed, and so below
-    if not learns_from_a_teacher(settings.objective):
-        made(settings.objective, settings.label_smoothing, settings.monitor)
+    foresee(settings.objective, settings.label_smoothing, settings.monitor)
+    for part in (settings.schedule, settings.pruning):
+        if part is not None:
+            part.make(Span(settings.epochs, 100))
     if settings.begin >= settings.epochs or any(not settings.begin < kept <= settings.epochs for kept in settings.keep):
         raise InputError(
             f"expected to begin before epoch {settings.epochs} and to keep epochs after that, "
@@ -186,10 +188,8 @@ def _splits(data: Data, settings: Settings) -> tuple[Split, Split | None]:
         raise InputError(f"expected a split 'train' in {data.name!r}, got {', '.join(data.splits) or 'none'}")
     if validation is not None and not len(validation):
         validation = None
-    if validation is None and settings.patience is not None:
-        raise InputError(
-            f"early stopping needs a split 'val', and {data.name!r} has none; leave patience out or add it"
-        )
+    if validation is None:
+        check_watched(data.name, settings.patience, settings.monitor)
     return training, validation
 
 

@@ -20,6 +20,7 @@ from lightning_fabric import is_wrapped
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, kl_div, log_softmax
 from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.instancenorm import _InstanceNorm
 
 from bantamweight import rng
 from bantamweight.attacks._crew import Halt
@@ -30,7 +31,7 @@ from bantamweight.training._still import WHOLE, copies, divided, look, shares
 from bantamweight.training._values import Loss, Span, Step
 from bantamweight.types import Float, Images, Labels, Logits
 
-__all__ = ["Ascent", "Crafted", "Forward", "Robust", "Start", "ascend", "ascent", "divergence", "quietly"]
+__all__ = ["Ascent", "Crafted", "Forward", "Robust", "Start", "ascend", "ascent", "crafted", "divergence", "quietly"]
 
 Start = Literal["random", "noise", "clean"]
 """A random point of the ball; the image and noise of a thousandth (Zhang et al. 2019); the image itself."""
@@ -43,12 +44,20 @@ Forward = Callable[[Images], Logits]
 WORTH = 3
 """Steps from which a copy of a net that stands still pays."""
 
+SOME = Span(1, 100)
+"""A training to try schedules on: what is wrong with one is said before anything is trained."""
+
 
 class Crafted(NamedTuple):
-    """Images to train against, and whether they took more steps than usual because robustness was being lost."""
+    """Images to train against, and whether they took more steps than usual because robustness was being lost.
+
+    `forwards` and `backwards` are the images that passed the net on the way.
+    """
 
     images: Images
     recovering: bool = False
+    forwards: int = 0
+    backwards: int = 0
 
 
 @dataclass(frozen=True)
@@ -64,10 +73,9 @@ class Robust:
     def __call__(self, module: nn.Module, images: Images, labels: Labels, step: Step) -> Loss:
         """The loss on adversarial images; its logits are the adversarial ones, so training accuracy is robust."""
         started = perf_counter()
-        crafted = self.craft(module, images, labels, step)
+        made = self.craft(module, images, labels, step)
         took = perf_counter() - started
-        loss = self.weigh(module, images, crafted.images, labels)
-        return loss._replace(recovering=crafted.recovering, crafting_seconds=took)
+        return self.weigh(module, images, made.images, labels).after(*made[1:], took)
 
 
 @dataclass(frozen=True)
@@ -93,6 +101,15 @@ class Ascent:
         """The same threat in more, smaller steps."""
         return replace(self, steps=steps, share=share, rate=None, pace=None)
 
+    def eps(self, step: Step) -> float:
+        """The budget in force at a step of the training."""
+        return self.threat.eps * _at(self.growth, step)
+
+    def taken(self, step: Step) -> int:
+        """Steps towards the worst case at a step of the training; none where there is no budget yet."""
+        paced = 1.0 if self.pace is None else _at(self.pace, step)
+        return max(1, round(self.steps * paced)) if self.eps(step) else 0
+
     def probe(self, module: nn.Module, images: Images, labels: Labels, step: Step) -> Images:
         """Where ten steps against the labels drive images at the whole budget, the net being in eval mode."""
         how = replace(self.taking(10, 0.25), start="random", mode="eval", growth=configure("schedules", "constant"))
@@ -112,13 +129,16 @@ def ascent(
     pace: str | dict[str, Any] | Part = "constant",
     against: Against = "labels",
 ) -> Ascent:
-    """An ascent from an objective's settings; raises InputError for a threat without a budget, or above the box."""
+    """An ascent from an objective's settings; raises InputError for a threat without a budget, or above the box, and
+    for a schedule that can't be."""
     made = threat if isinstance(threat, Threat) else configure("threats", threat).make()
     if math.isinf(made.eps):
         raise InputError(f"{name} needs a threat with an eps, got {made}; give it one")
     if steps < 1:
         raise InputError(f"{name} needs at least 1 step, got steps={steps}")
     grows, paced = (configure("schedules", one) for one in (growth, pace))
+    for schedule in (grows, paced):
+        schedule.make(SOME)
     return Ascent(made, steps, rate, share, start, mode, grows, paced, against)
 
 
@@ -126,15 +146,12 @@ def ascend(
     how: Ascent, module: nn.Module, images: Images, labels: Labels, step: Step, told: Logits | None = None
 ) -> Images:
     """The point that each image is driven to, within ball and box; without a gradient. `told` is a teacher's answer."""
-    norm, origin = how.threat.norm, images.detach()
-    span = Span(step.epochs, step.steps // step.epochs)
-    grown = min(1.0, max(0.0, how.growth.make(span)(step.step)))
-    paced = 1.0 if how.pace is None else min(1.0, max(0.0, how.pace.make(span)(step.step)))
-    eps = torch.full((len(origin),), how.threat.eps * grown, device=origin.device)
-    if not grown:
+    origin, steps = images.detach(), how.taken(step)
+    if not steps:
         return origin
-    length = (eps * how.share if how.rate is None else torch.full_like(eps, how.rate)).clamp_min(norm.least_step)
-    points, steps = _started(how, origin, eps, step), max(1, round(how.steps * paced))
+    eps = torch.full((len(origin),), how.eps(step), device=origin.device)
+    length = eps * how.share if how.rate is None else torch.full_like(eps, how.rate)
+    points = _started(how, origin, eps, step)
     with quietly(module, how.mode, half=step.half) as forward:
         own = _unwrapped(module)
         # In training mode every row sees the statistics of the whole batch, and few steps are not worth a copy.
@@ -150,6 +167,20 @@ def ascend(
                 return _climbed(how, _asked(stills[number]), given, (eps[rows], length[rows]), steps, halt)
 
         return divided(len(origin), count, walk)
+
+
+def crafted(
+    how: Ascent, module: nn.Module, images: Images, labels: Labels, step: Step, told: Logits | None = None
+) -> Crafted:
+    """`ascend`, and what it cost the net."""
+    rows, steps = len(images), how.taken(step)
+    own = rows if steps and how.against != "labels" and told is None else 0  # its answer, to lead away from
+    return Crafted(ascend(how, module, images, labels, step, told), False, own + steps * rows, steps * rows)
+
+
+def _at(schedule: Part, step: Step) -> float:
+    """What a schedule multiplies by at a step, between 0 and 1."""
+    return min(1.0, max(0.0, float(schedule.make(Span(step.epochs, step.steps // step.epochs))(step.step))))
 
 
 def _climbed(
@@ -170,7 +201,7 @@ def _climbed(
         with torch.enable_grad():
             (gradient,) = torch.autograd.grad(loss(forward(points)), points)
         points = points.detach()
-        moved = points + length[:, None, None, None] * norm.steepest(gradient, points)
+        moved = points + norm.step(gradient, points, length)
         points = norm.project(moved, origin, eps)
     return points
 
@@ -227,19 +258,23 @@ def quietly(module: nn.Module, mode: Literal["train", "eval"], *, half: bool) ->
     """
     own = _unwrapped(module)
     modes = [(part, part.training) for part in own.modules()]
-    tracked = [(part, part.track_running_stats) for part in own.modules() if isinstance(part, _NormBase)]
+    norms = [part for part in own.modules() if isinstance(part, _NormBase)]
+    kept = [(norm, norm.track_running_stats, norm.running_mean, norm.running_var) for norm in norms]
     kind = next((weight.device.type for weight in own.parameters()), "cpu")
 
     try:
         # Flags and not `.eval()`, which exported programs refuse.
         for part, _ in modes if mode == "eval" else ():
             part.training = False
-        for norm, _ in tracked:
+        # Only of those in training mode: without the flag an instance norm forgets in eval mode what it has learnt.
+        for norm in (norm for norm in norms if norm.training):
             norm.track_running_stats = False
+            if isinstance(norm, _InstanceNorm):  # which moves what it has whatever the flag says
+                norm.running_mean = norm.running_var = None
         with torch.autocast(kind, torch.bfloat16, enabled=half):
             yield _asked(own)
     finally:
         for part, was in modes:
             part.training = was
-        for norm, tracks in tracked:
-            norm.track_running_stats = tracks
+        for norm, tracks, mean, variance in kept:
+            norm.track_running_stats, norm.running_mean, norm.running_var = tracks, mean, variance

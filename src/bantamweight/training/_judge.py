@@ -12,10 +12,10 @@ from torch.nn.functional import cross_entropy
 
 from bantamweight.data import Split
 from bantamweight.predict import logits_of
-from bantamweight.training._values import Step
+from bantamweight.training._values import Row, Step
 from bantamweight.types import Images, Labels, Logits
 
-__all__ = ["Judge", "Verdict"]
+__all__ = ["Judge", "Verdict", "watched"]
 
 ROWS = 64
 """Images attacked at a time."""
@@ -67,6 +67,13 @@ class Judge:
         images = split.floats(rows).to(self.device).contiguous(memory_format=self.memory_format)
         step = Step(0, 0, 1, self.seed, rows, 1, self.half)
         return self.probe(self.module, images, split.labels[rows].to(self.device), step)
+
+
+def watched(row: Row, monitor: str) -> float:
+    """What "best" compares, lower being better."""
+    if monitor == "loss":
+        return row.loss
+    return -row.measures["robust_accuracy"] if "robust_accuracy" in row.measures else -row.accuracy
 
 
 @contextmanager

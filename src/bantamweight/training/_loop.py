@@ -15,7 +15,7 @@ from time import perf_counter
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import Tensor
 
 from bantamweight.data import Split
 from bantamweight.errors import InputError
@@ -29,24 +29,19 @@ from bantamweight.training._checkpoint import (
     optimizer_tensors,
     prefixed,
     read,
+    snapshot,
     write,
 )
 from bantamweight.training._curves import Curves
 from bantamweight.training._device import isolated, leave, seed_step
 from bantamweight.training._epochs import batches, count
+from bantamweight.training._explosion import Exploded, check_loss, check_weights
 from bantamweight.training._job import Job, made
-from bantamweight.training._judge import Judge
-from bantamweight.training._values import Pruning, Row, Span, Step
+from bantamweight.training._judge import Judge, watched
+from bantamweight.training._values import Objective, Pruning, Row, Span, Step
 from bantamweight.training._zeros import Zeros
 
 __all__ = ["fit"]
-
-EXPLODED = 10.0
-"""A loss of so many times that of guessing has exploded; no objective gets there on its way."""
-
-
-class Exploded(Exception):
-    """A loss that training won't come back from."""
 
 
 def fit(job: Job, fabric: Fabric) -> Checkpoint | None:
@@ -83,8 +78,8 @@ class _Loop:
         moving = [weight for weight in parameters.values() if weight.requires_grad]
         self.optimizer = settings.optimizer.make(moving, settings.rate, settings.weight_decay)
         self.wrapped, self.stepper = fabric.setup(self.module, self.optimizer)
-        teacher = () if job.teacher is None else (copy.deepcopy(job.teacher).to(fabric.device),)
-        self.objective = made(settings.objective, settings.label_smoothing, settings.monitor, *teacher)
+        self.teacher = () if job.teacher is None else (copy.deepcopy(job.teacher).to(fabric.device),)
+        self.objective = self._objective()
         self.replays: int = getattr(self.objective, "replays", 1)
         self.judge = Judge(
             self.module,
@@ -102,6 +97,10 @@ class _Loop:
         self.best: dict[str, Tensor] = {}
         self.kept: dict[int, dict[str, Tensor]] = {}
 
+    def _objective(self) -> Objective:
+        settings = self.job.settings
+        return made(settings.objective, settings.label_smoothing, settings.monitor, *self.teacher)
+
     def resume(self) -> Standing:
         """Continue from the folder's checkpoint where there is one."""
         job = self.job
@@ -113,8 +112,7 @@ class _Loop:
                 clear(job.folder)
             self.fabric.barrier()
             return start
-        found = read(job.folder, job.about)
-        if found is None:
+        if (found := read(job.folder, job.about)) is None:
             return start
         self._restore(found)
         self.best = {key: tensor.clone() for key, tensor in found.best.items()}
@@ -150,9 +148,10 @@ class _Loop:
                 if standing.setbacks >= allowed or before is None:
                     raise InputError(str(exploded)) from None
                 self._restore(before)
+                self.objective = self._objective()  # what it remembers of the epoch is gone too
                 self.zeros.dead = dict(dead)
                 standing = replace(standing, setbacks=standing.setbacks + 1)
-        value = _watched(rows[-1], self.job.settings.monitor)
+        value = watched(rows[-1], self.job.settings.monitor)
         # A denser net is no rival of the one that was asked for.
         denser = self.pruning is not None and not self.pruning.settled(epoch * self.span.per_epoch - 1)
         better = self.job.validation is None or denser or value < standing.best_value
@@ -182,7 +181,7 @@ class _Loop:
     def _shown(self) -> dict[str, Tensor]:
         """The weights that are given away: the average where there is one."""
         with nullcontext() if self.average is None else self.average.shown():
-            return _snapshot(self.module)
+            return snapshot(self.module)
 
     def _train(self, epoch: int, setbacks: int) -> Row:
         settings, fabric = self.job.settings, self.fabric
@@ -198,7 +197,8 @@ class _Loop:
             rank=fabric.global_rank,
             world=fabric.world_size,
         )
-        losses, rights, rate, recovering, crafting = [], [], 0.0, 0, 0.0
+        losses, rights, passes = [], [], []
+        rate, recovering, crafting, scale = 0.0, 0, 0.0, 1.0
         self.measures: dict[str, float] = {}
         again = ((batch, replay) for batch in stream for replay in range(self.replays))
         for number, (batch, replay) in enumerate(again):
@@ -208,8 +208,10 @@ class _Loop:
             self.stepper.zero_grad(set_to_none=True)
             half = settings.precision == "bf16"
             step = Step(epoch, now, self.span.steps, settings.seed, batch.index, self.span.epochs, half)
-            loss, logits, won_back, took = self.objective(self.wrapped, batch.images, batch.labels, step)
-            recovering, crafting = recovering + won_back, crafting + took
+            found = self.objective(self.wrapped, batch.images, batch.labels, step)
+            loss, scale = found.value, max(scale, found.scale)
+            recovering, crafting = recovering + found.recovering, crafting + found.crafting_seconds
+            passes.append(torch.tensor([found.forwards, found.backwards]))
             drawn = None if self.pruning is None else self.pruning.penalty(self.module)
             # DDP averages over processes, whose shares of a batch may differ by one image.
             share = len(batch.labels) * fabric.world_size / batch.whole
@@ -222,13 +224,15 @@ class _Loop:
             self._prune(now)
             if replay == self.replays - 1:
                 losses.append(loss.detach() * len(batch.labels))
-                rights.append((logits.detach().argmax(dim=1) == batch.labels).sum())
-        total, right = self._summed(torch.stack(losses), torch.stack(rights))
-        n = len(self.job.training)
-        self._check(total / n, f"the training loss became {total / n:.3g} in epoch {epoch}")
+                rights.append((found.logits.detach().argmax(dim=1) == batch.labels).sum())
+        sums = self._summed(torch.stack(losses), torch.stack(rights), *torch.stack(passes).T)
+        mean, n = sums[0] / len(self.job.training), len(self.job.training)
+        right, forwards, backwards = map(round, sums[1:])
+        check_loss(mean, "training", epoch, settings, self.guessing * scale)
+        check_weights(self.module, epoch, settings)
         measures = {**self.measures, **(self.pruning.measures() if self.pruning is not None else {})}
-        seconds = perf_counter() - started
-        return Row(epoch, "train", total / n, round(right), n, rate, seconds, recovering, crafting, setbacks, measures)
+        seconds, passed = perf_counter() - started, (forwards, backwards)
+        return Row(epoch, "train", mean, right, n, rate, seconds, recovering, crafting, setbacks, *passed, measures)
 
     def _summed(self, *columns: Tensor) -> list[float]:
         """The sum of each column over steps and processes."""
@@ -244,8 +248,14 @@ class _Loop:
         return rate
 
     def _prune(self, step: int) -> None:
-        kept = None if self.pruning is None else self.pruning.after(self.module, step)
-        if self.pruning is None or kept is None:
+        if self.pruning is None:
+            return
+        try:
+            kept = self.pruning.after(self.module, step)
+        except Exception:  # NaN has no rank; the loss would tell only when the epoch is over
+            check_weights(self.module, step // self.span.per_epoch + 1, self.job.settings)
+            raise
+        if kept is None:
             return
         last = self.pruning.settled(step)
         if last:
@@ -261,13 +271,6 @@ class _Loop:
         if self.job.validation is not None and self.fabric.is_global_zero:
             self.measures[f"accuracy_{when}_cut"] = self.judge(self.job.validation).right / len(self.job.validation)
 
-    def _check(self, loss: float, said: str) -> None:
-        """Raise Exploded for a loss that is no number, or, where an epoch may be begun again, is far above guessing."""
-        settings = self.job.settings
-        if not math.isfinite(loss) or (settings.setbacks and loss > EXPLODED * self.guessing):
-            more = ", or use precision='fp32'" if settings.precision == "bf16" else ""
-            raise Exploded(f"{said} at rate {settings.rate:g}; lower the rate (try {settings.rate / 10:g}){more}")
-
     def _validate(self, split: Split, trained: Row) -> Row:
         """Plain cross-entropy and accuracy, computed by one process and told to the others."""
         started = perf_counter()
@@ -278,7 +281,7 @@ class _Loop:
         with nullcontext() if self.average is None else self.average.shown():
             found = self.judge(split) if self.fabric.is_global_zero else None
         loss, right, robust = self.fabric.broadcast(found)
-        self._check(loss, f"the validation loss became {loss:.3g} in epoch {trained.epoch}")
+        check_loss(loss, "validation", trained.epoch, self.job.settings, self.guessing)
         measures = {} if robust is None else {"robust_accuracy": robust / len(split)}
         seconds = perf_counter() - started
         return Row(trained.epoch, "val", loss, right, len(split), trained.rate, seconds, measures=measures)
@@ -289,23 +292,9 @@ class _Loop:
         state |= prefixed("pruning", self.pruning.state if self.pruning is not None else {})
         state = {key: tensor.detach().cpu().clone() for key, tensor in state.items()}
         optimizer = {key: tensor.detach().clone() for key, tensor in optimizer_tensors(self.optimizer).items()}
-        return Checkpoint(standing, _snapshot(self.module), optimizer, self.best, self.kept, state)
+        return Checkpoint(standing, snapshot(self.module), optimizer, self.best, self.kept, state)
 
     def save(self, standing: Standing) -> None:
         """Write a checkpoint, if there is a folder for it; one process does."""
         if self.job.folder is not None and self.fabric.is_global_zero:
             write(self.job.folder, self.checkpoint(standing), self.job.about)
-
-
-def _watched(row: Row, monitor: str) -> float:
-    """What "best" compares, lower being better."""
-    if monitor == "loss":
-        return row.loss
-    return -row.measures["robust_accuracy"] if "robust_accuracy" in row.measures else -row.accuracy
-
-
-def _snapshot(module: nn.Module) -> dict[str, Tensor]:
-    return {
-        key: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for key, tensor in module.state_dict().items()
-    }

@@ -3,19 +3,49 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from bantamweight.compression._allocations import ALLOCATIONS, Allocation
-from bantamweight.compression._allocations import allocate as spread
+from bantamweight.compression._allocations import ALLOCATIONS, Allocation, Scores
 from bantamweight.compression._core import Criterion, Masks, allocation_of, score, select
-from bantamweight.errors import InputError
+from bantamweight.errors import InputError, near
 from bantamweight.parts import Part, configure
 
-__all__ = ["cut_now", "kept_at", "projection"]
+__all__ = ["Laid", "kept_at", "laid", "projection", "sparsity_of", "warn"]
+
+SPREAD = {"redundant": "per_layer"}
+"""How a scheme is spread that says nothing of it, where that is not globally: filters of a narrow layer are farther
+apart than those of a wide one, which would lose everything."""
+
+
+class Laid(NamedTuple):
+    """Which weights a scheme keeps, and the layers that it would have left nothing of."""
+
+    masks: Masks
+    spared: tuple[str, ...]
+
+
+def sparsity_of(sparsity: float | None, keep: float | None) -> float:
+    """The share of weights that goes, from that or from the share that stays.
+
+    Raises InputError unless one of them is given, and where nothing would go or nothing stay.
+
+    >>> sparsity_of(None, 0.1)
+    0.9
+    """
+    if keep is None:
+        if sparsity is None:
+            raise InputError("expected a sparsity, the share of weights that goes, or keep, the share that stays")
+        return sparsity
+    if sparsity is not None:
+        raise InputError(f"expected a sparsity or keep, got both ({sparsity:g} and {keep:g}); leave one out")
+    if not 0 < keep < 1:
+        raise InputError(f"expected to keep a share of the weights between 0 and 1, got {keep:g}; 0.1 keeps a tenth")
+    return round(1 - keep, 12)  # without what a difference of two floats leaves behind
 
 
 def projection(
@@ -25,25 +55,47 @@ def projection(
     rule = configure("compression", criterion).make()
     if not isinstance(rule, Criterion) or rule.needs != "none":
         raise InputError(f"{getattr(rule, 'name', rule)} can't cut during training; use one that scores weights alone")
-    return rule, allocation_of(rule, sparsity, allocate)
+    how = allocation_of(rule, sparsity, allocate or SPREAD.get(rule.name))
+    if isinstance(how, str) and how not in ALLOCATIONS:
+        raise InputError(f"{how!r} is no allocation during training{near(how, ALLOCATIONS)}")
+    return rule, how
 
 
 @torch.no_grad()
 def kept_at(
     module: nn.Module, point: Mapping[str, Tensor], rule: Criterion, how: str | Allocation, sparsity: float
-) -> Masks:
-    """Which weights the scheme keeps were the module's weights those of `point`, by tensor name.
+) -> Laid:
+    """What the scheme keeps were the module's weights those of `point`, by tensor name.
 
-    For magnitudes this is the Euclidean projection of the point onto the scheme, once multiplied by the masks. No layer
-    is refused for losing all its weights: on the way there, it may.
+    For magnitudes this is the Euclidean projection of the point onto the scheme, once multiplied by the masks.
     """
     copied = copy.deepcopy(module)
     for name, tensor in point.items():
         copied.get_parameter(name).copy_(tensor)
-    return (ALLOCATIONS[how] if isinstance(how, str) else how)(score(copied, rule, select(copied)), sparsity)
+    return laid(score(copied, rule, select(copied)), sparsity, how)
 
 
 @torch.no_grad()
-def cut_now(module: nn.Module, rule: Criterion, how: str | Allocation, sparsity: float) -> Masks:
-    """The cut itself; raises InputError where it would leave nothing of a layer."""
-    return spread(score(module, rule, select(module)), sparsity, how)
+def laid(scores: Scores, sparsity: float, how: str | Allocation) -> Laid:
+    """The scheme's masks; a layer of which they leave nothing keeps its best weight.
+
+    Which layers those are changes while a net learns, and a training is not given up for it when most of it is done.
+    """
+    masks = dict((ALLOCATIONS[how] if isinstance(how, str) else how)(scores, sparsity))
+    spared = tuple(name for name, mask in masks.items() if not bool(mask.any()))
+    for name in spared:
+        one = torch.zeros_like(masks[name]).reshape(-1)
+        one[scores[name].reshape(-1).argmax()] = True
+        masks[name] = one.reshape(masks[name].shape)
+    return Laid(masks, spared)
+
+
+def warn(spared: tuple[str, ...], sparsity: float) -> None:
+    """Say which layers a cut left one weight each."""
+    if spared:
+        names = ", ".join(repr(name) for name in spared[:3]) + (f" and {len(spared) - 3} more" * (len(spared) > 3))
+        warnings.warn(
+            f"a sparsity of {sparsity:g} would have left nothing of {names}, and one weight of each stayed; such a net "
+            "seldom answers well: ask for less, or for magnitude with allocate=erk, which spares small layers",
+            stacklevel=2,
+        )

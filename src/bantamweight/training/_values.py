@@ -51,22 +51,31 @@ class Loss(NamedTuple):
     """The batch's mean loss (a scalar with a gradient) and the logits that training accuracy is counted from.
 
     `recovering` where an objective had seen that something was being lost and worked to win it back; `crafting_seconds`
-    were spent on adversarial images.
+    were spent on adversarial images, for which as many images as `forwards` and `backwards` say passed the net. `scale`
+    is how many cross-entropies the value weighs: one of a hundred is no explosion where it says 100.
     """
 
     value: Float[Tensor, ""]
     logits: Logits
     recovering: bool = False
     crafting_seconds: float = 0.0
+    forwards: int = 0
+    backwards: int = 0
+    scale: float = 1.0
+
+    def after(self, recovering: bool, forwards: int, backwards: int, seconds: float) -> Loss:
+        """The same, with what it cost to find the images."""
+        return self._replace(recovering=recovering, forwards=forwards, backwards=backwards, crafting_seconds=seconds)
 
 
 class Objective(Protocol):
     """`objective(module, images, labels, step) -> Loss`.
 
     The module is in training mode (frozen parts excepted) and computes at the training's precision. Dropout is
-    already seeded for this step. An objective leaves the modes as it found them. One with an attribute `replays` gets
-    every batch that many times in a row; one with an attribute `probe` (an attack on validation images) can be asked
-    for robust validation accuracy.
+    already seeded for this step. An objective leaves the modes as it found them. One that remembers does so within an
+    epoch, and is made anew where an epoch is begun again. One with an attribute `replays` gets every batch that many
+    times in a row; one with an attribute `probe` (an attack on validation images) can be asked for robust validation
+    accuracy.
     """
 
     def __call__(self, module: nn.Module, images: Images, labels: Labels, step: Step) -> Loss: ...
@@ -101,8 +110,9 @@ class Row:
     `split="train"` is what the optimizer saw: augmented images, dropout on, the objective's loss, weights moving.
     `split="val"` is plain cross-entropy of the epoch's final weights in eval mode. `rate` is the epoch's last.
     `recovering` counts the steps in which the objective won back what it had seen being lost, `crafting_seconds` is the
-    part of `seconds` in which it made adversarial images. `setbacks` is how often the epoch exploded and was begun
-    again. `measures` is what else there was to say, by name.
+    part of `seconds` in which it made adversarial images, `forwards` and `backwards` are the images that passed the net
+    for that, counted as an attack's ledger counts them. `setbacks` is how often the epoch exploded and was begun again.
+    `measures` is what else there was to say, by name.
     """
 
     epoch: int
@@ -115,6 +125,8 @@ class Row:
     recovering: int = 0
     crafting_seconds: float = 0.0
     setbacks: int = 0
+    forwards: int = 0
+    backwards: int = 0
     measures: Mapping[str, float] = field(default_factory=dict)
 
     @property

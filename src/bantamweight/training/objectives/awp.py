@@ -34,12 +34,16 @@ def awp(
     Each weight tensor moves by `gamma` of its own length along the gradient of the loss on the adversarial images
     in one step; the gradient there trains the weights themselves. Biases and norms stay, as in the paper's code, and
     so do weights that are zero, for what was cut is cut. Costs a forward and a backward pass more. The first `warmup`
-    share of all steps goes without. Raises InputError for an objective without an adversary.
+    share of all steps goes without. Raises InputError for an objective that does not craft its images before it
+    weighs them: a natural one, or `free`.
     """
     part = configure("objectives", objective)
     inner = None if learns_from_a_teacher(part) else part.make(label_smoothing)
     if not isinstance(inner, Robust):
-        raise InputError(f"awp needs an adversarial objective and no teacher, got {part.name!r}; use pgd_at or trades")
+        raise InputError(
+            "awp needs an adversarial objective that crafts its images first, and no teacher, "
+            f"got {part.name!r}; use pgd_at or trades"
+        )
     return _Perturbed(inner, gamma, warmup)
 
 
@@ -58,11 +62,11 @@ class _Perturbed:
         if step.step < self.warmup * step.steps:
             return self.inner(module, images, labels, step)
         started = perf_counter()
-        crafted = self.inner.craft(module, images, labels, step)
+        made = self.inner.craft(module, images, labels, step)
         took = perf_counter() - started
         weights = [weight for weight in module.parameters() if weight.requires_grad and weight.ndim > 1]
         with quietly(module, "train", half=step.half) as forward, torch.enable_grad():
-            loss = self.inner.weigh(forward, images, crafted.images, labels)
+            loss = self.inner.weigh(forward, images, made.images, labels)
             slopes = torch.autograd.grad(loss.value, weights, allow_unused=True)
         # Leaves plus constants: the gradient at the moved weights trains the real ones, and nothing need be put back.
         moved = {
@@ -76,8 +80,7 @@ class _Perturbed:
             logits: Tensor = functional_call(module, places, (points,), tie_weights=False)
             return logits
 
-        loss = self.inner.weigh(there, images, crafted.images, labels)
-        return loss._replace(recovering=crafted.recovering, crafting_seconds=took)
+        return self.inner.weigh(there, images, made.images, labels).after(*made[1:], took)
 
 
 def _places(module: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:

@@ -35,6 +35,7 @@ def distill(
             told = log_softmax(teacher(images).float() / temperature, dim=1)
         soft = kl_div(log_softmax(own / temperature, dim=1), told, reduction="batchmean", log_target=True)
         hard = cross_entropy(own, labels, label_smoothing=label_smoothing)
-        return Loss(weight * temperature**2 * soft + (1 - weight) * hard, logits)
+        total = weight * temperature**2 * soft + (1 - weight) * hard
+        return Loss(total, logits, scale=max(1.0, weight * temperature**2 + 1 - weight))
 
     return objective

@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from bantamweight.parts import Part, Room
-from bantamweight.training._inner import Ascent, Crafted, Forward, Robust, Start, ascend, ascent, quietly
+from bantamweight.training._inner import Ascent, Crafted, Forward, Robust, Start, ascent, crafted, quietly
 from bantamweight.training._values import Loss, Step
 from bantamweight.types import Images, Labels
 
@@ -48,8 +48,9 @@ def fgsm_rs(
     guard = _Guard(fast, slow, every, gap, rows)
 
     def craft(module: nn.Module, images: Images, labels: Labels, step: Step) -> Crafted:
-        recovering = guard.lost(module, images, labels, step)
-        return Crafted(ascend(slow if recovering else fast, module, images, labels, step), recovering)
+        recovering, forwards, backwards = guard.lost(module, images, labels, step)
+        made = crafted(slow if recovering else fast, module, images, labels, step)
+        return Crafted(made.images, recovering, made.forwards + forwards, made.backwards + backwards)
 
     def weigh(forward: Forward, images: Images, worst: Images, labels: Labels) -> Loss:  # noqa: ARG001
         logits = forward(worst)
@@ -71,20 +72,21 @@ class _Guard:
     first: int = 0
     verdict: bool = False
 
-    def lost(self, module: nn.Module, images: Images, labels: Labels, step: Step) -> bool:
-        """Whether many steps fool the net where one does not, as of the last look."""
+    def lost(self, module: nn.Module, images: Images, labels: Labels, step: Step) -> tuple[bool, int, int]:
+        """Whether many steps fool the net where one does not, as of the last look; and what a look cost the net."""
         if not self.every:
-            return False
+            return False, 0, 0
         if step.epoch != self.epoch:
             self.epoch, self.first = step.epoch, step.step
-        if (step.step - self.first) % self.every == 0:
-            some = slice(0, self.rows)
-            at = replace(step, index=step.index[some])
-            shares = [self._right(how, module, images[some], labels[some], at) for how in (self.fast, self.slow)]
-            self.verdict = shares[0] - shares[1] > self.gap
-        return self.verdict
-
-    def _right(self, how: Ascent, module: nn.Module, images: Images, labels: Labels, step: Step) -> float:
-        worst = ascend(replace(how, mode="eval"), module, images, labels, step)
-        with quietly(module, "eval", half=step.half) as forward, torch.no_grad():
-            return float((forward(worst).argmax(dim=1) == labels).float().mean())
+        if (step.step - self.first) % self.every:
+            return self.verdict, 0, 0
+        some = slice(0, self.rows)
+        at = replace(step, index=step.index[some])
+        shares, forwards, backwards = [], 0, 0
+        for how in (self.fast, self.slow):
+            made = crafted(replace(how, mode="eval"), module, images[some], labels[some], at)
+            with quietly(module, "eval", half=step.half) as forward, torch.no_grad():
+                shares.append(float((forward(made.images).argmax(dim=1) == labels[some]).float().mean()))
+            forwards, backwards = forwards + made.forwards + len(made.images), backwards + made.backwards
+        self.verdict = shares[0] - shares[1] > self.gap
+        return self.verdict, forwards, backwards

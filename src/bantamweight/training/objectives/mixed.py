@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from bantamweight.parts import Part, Room
-from bantamweight.training._inner import Crafted, Forward, Robust, Start, ascend, ascent
+from bantamweight.training._inner import Crafted, Forward, Robust, Start, ascent, crafted
 from bantamweight.training._values import Loss, Step
 from bantamweight.types import Images, Labels
 
@@ -41,7 +41,7 @@ def mixed(
     )
 
     def craft(module: nn.Module, images: Images, labels: Labels, step: Step) -> Crafted:
-        return Crafted(ascend(how, module, images, labels, step))
+        return crafted(how, module, images, labels, step)
 
     def weigh(forward: Forward, images: Images, worst: Images, labels: Labels) -> Loss:
         natural, adversarial = forward(torch.cat([images, worst])).chunk(2)

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from bantamweight.parts import Part, Room
-from bantamweight.training._inner import Crafted, Forward, Robust, Start, ascend, ascent
+from bantamweight.training._inner import Crafted, Forward, Robust, Start, ascent, crafted
 from bantamweight.training._values import Loss, Step
 from bantamweight.types import Images, Labels
 
@@ -37,7 +37,7 @@ def pgd_at(
     how = ascent("pgd_at", threat, steps=steps, rate=rate, share=0.25, start=start, mode=mode, growth=growth, pace=pace)
 
     def craft(module: nn.Module, images: Images, labels: Labels, step: Step) -> Crafted:
-        return Crafted(ascend(how, module, images, labels, step))
+        return crafted(how, module, images, labels, step)
 
     def weigh(forward: Forward, images: Images, worst: Images, labels: Labels) -> Loss:  # noqa: ARG001
         logits = forward(worst)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import torch
@@ -39,13 +40,23 @@ def quantized(
     if learns_from_a_teacher(part):
         raise InputError(f"quantized needs an objective without a teacher, got {part.name!r}; use standard")
     inner: Objective = part.make(label_smoothing)
+    return _Rounded(inner, weight_bits, activation_bits, getattr(inner, "replays", 1), getattr(inner, "probe", None))
 
-    def rounded(module: nn.Module, images: Images, labels: Labels, step: Step) -> Loss:
+
+@dataclass(frozen=True)
+class _Rounded:
+    """`replays` and `probe` are the inner objective's; the probe attacks what is judged, the float net."""
+
+    inner: Objective
+    weight_bits: int
+    activation_bits: int
+    replays: int
+    probe: Callable[[nn.Module, Images, Labels, Step], Images] | None
+
+    def __call__(self, module: nn.Module, images: Images, labels: Labels, step: Step) -> Loss:
         # In bfloat16 a level would not even be a number.
-        with torch.autocast(images.device.type, enabled=False), Integers(weight_bits, activation_bits):
-            return inner(module, images, labels, step)
-
-    return rounded
+        with torch.autocast(images.device.type, enabled=False), Integers(self.weight_bits, self.activation_bits):
+            return self.inner(module, images, labels, step)
 
 
 class Integers(TorchFunctionMode):

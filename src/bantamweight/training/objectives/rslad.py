@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import nn
 
 from bantamweight.parts import Part, Room
-from bantamweight.training._inner import Crafted, Forward, Robust, Start, ascend, ascent, divergence
+from bantamweight.training._inner import Crafted, Forward, Robust, Start, ascent, crafted, divergence
 from bantamweight.training._taught import warned
 from bantamweight.training._values import Loss, Step
 from bantamweight.types import Images, Labels
@@ -28,15 +28,17 @@ def rslad(
     rate: Annotated[float, Field(gt=0)] | None = None,
     start: Start = "noise",
     growth: Annotated[str | dict[str, Any] | Part, Room("schedules")] = "constant",
+    pace: Annotated[str | dict[str, Any] | Part, Room("schedules")] = "constant",
 ) -> Robust:
     """Answer around each image as a robust teacher answers on it, whatever the label; for a small student.
 
     `weight` KL(T(x) || S(x')) + (1 - weight) KL(T(x) || S(x)); x' maximises the first, the net being in eval mode.
-    `rate` is the step in pixels; None means eps / 4. A teacher that falls to an attack on the first batch is warned
-    about: it has no robustness to teach. Raises InputError for a threat without an eps.
+    `rate` is the step in pixels; None means eps / 4. `growth` is a schedule that multiplies eps, `pace` one that
+    multiplies `steps`. A teacher that falls to an attack on the first batch is warned about: it has no robustness to
+    teach. Raises InputError for a threat without an eps.
     """
     how = ascent(
-        "rslad", threat, steps=steps, rate=rate, share=0.25, start=start, mode="eval", growth=growth,
+        "rslad", threat, steps=steps, rate=rate, share=0.25, start=start, mode="eval", growth=growth, pace=pace,
         against="told answer",
     )  # fmt: skip
     checked = warned(teacher, how)
@@ -45,7 +47,7 @@ def rslad(
         checked(images, labels, step)
         with torch.no_grad():
             told = teacher(images).float()
-        return Crafted(ascend(how, module, images, labels, step, told=told))
+        return crafted(how, module, images, labels, step, told)
 
     def weigh(forward: Forward, images: Images, worst: Images, labels: Labels) -> Loss:  # noqa: ARG001
         with torch.no_grad():

@@ -20,7 +20,7 @@ from bantamweight.compression._allocations import Allocation
 from bantamweight.compression._core import Criterion, select
 from bantamweight.errors import InputError
 from bantamweight.parts import Part, Room
-from bantamweight.training._projection import cut_now, kept_at, projection
+from bantamweight.training._projection import kept_at, projection, sparsity_of, warn
 from bantamweight.training._values import Pruning, Span
 
 __all__ = ["admm"]
@@ -29,7 +29,8 @@ __all__ = ["admm"]
 def admm(
     span: Span,
     *,
-    sparsity: Annotated[float, Field(gt=0, lt=1)],
+    sparsity: Annotated[float, Field(gt=0, lt=1)] | None = None,
+    keep: float | None = None,
     scheme: Annotated[str | dict[str, Any] | Part, Room("compression")] = "magnitude",
     allocate: str | None = None,
     start: Annotated[float, Field(ge=0, lt=1)] | None = None,
@@ -42,15 +43,21 @@ def admm(
 ) -> Pruning:
     """Draw the weights to a scheme while they are trained, cut what is left over, and train on.
 
-    Choose it for high sparsity: the net is talked into zeros before it loses them. `scheme` is any criterion that
-    scores weights alone (`magnitude`, `funnel`, `redundant`, `n_m`, `filters`, `channel_groups`). Between the shares
+    Choose it for high sparsity: the net is talked into zeros before it loses them. Either `sparsity` says what share of
+    the weights goes, or `keep` what share stays. `scheme` is any criterion that scores weights alone (`magnitude`,
+    `funnel`, `redundant`, `n_m`, `filters`, `channel_groups`), spread as `allocate` says: unless told as the scheme
+    does, else globally, `redundant` per layer. A layer that would lose everything keeps one weight, which an epoch's
+    row counts (`layers_spared`) and the last cut warns of. Between the shares
     `begin` and `end` of all steps Z and U are updated `updates` times and rho multiplied by `growth` each time (U
     divided by it, as its scaled form asks). With `start` the sparsity of Z grows from there, by equal amounts, to
     `sparsity`. The cut comes at `end`, or earlier, once both residuals (|W - Z| / |W| and |Z - Z'| / |Z|) are at most
     `tolerance`. Raises InputError for a scheme that needs evidence, or an end that is not after the beginning.
     """
+    sparsity = sparsity_of(sparsity, keep)
     rule, how = projection(scheme, sparsity, allocate)
-    if start is not None and (start > sparsity or rule.only is not None):
+    if start is not None and rule.only is not None:
+        raise InputError(f"{rule.name} has one sparsity only, {rule.only:g}, and none to start from; leave out start")
+    if start is not None and start > sparsity:
         raise InputError(
             f"expected a start of at most the sparsity {sparsity:g}, got {start:g}; lower it, or leave it out"
         )
@@ -64,7 +71,8 @@ def admm(
 
 @dataclass
 class _Admm:
-    """`state`: Z and U by weight, and under "" rho, both residuals, and the step of the cut (-1 before it)."""
+    """`state`: Z and U by weight, and under "" rho, both residuals, the step of the cut (-1 before it), and how many
+    layers the scheme would leave nothing of."""
 
     rule: Criterion
     how: str | Allocation
@@ -101,18 +109,20 @@ class _Admm:
         primal, dual = self._update(module, sparsity)
         if step < last and (sparsity < end or max(primal, dual) > self.tolerance):
             return None
-        self.state[""][3] = float(step)
-        return cut_now(module, self.rule, self.how, end)
+        masks, spared = kept_at(module, {}, self.rule, self.how, end)
+        self.state[""][3:] = torch.tensor([step, len(spared)])
+        warn(spared, end)
+        return masks
 
     def settled(self, step: int) -> bool:
         return step >= self.window[1] or 0 <= self._cut_at <= step
 
     def measures(self) -> Mapping[str, float]:
-        """Residuals of the last update."""
+        """Residuals of the last update, and the layers of which the scheme would leave nothing, if any."""
         if not self.state:
             return {}
-        _, primal, dual, _ = self.state[""].tolist()
-        return {"primal_residual": primal, "dual_residual": dual}
+        _, primal, dual, _, spared = self.state[""].tolist()
+        return {"primal_residual": primal, "dual_residual": dual, **({"layers_spared": spared} if spared else {})}
 
     @property
     def _names(self) -> list[str]:
@@ -124,16 +134,16 @@ class _Admm:
 
     def _start(self, module: nn.Module) -> None:
         weights = {name: module.get_parameter(name).detach() for name in select(module)}
-        masks = kept_at(module, {}, self.rule, self.how, self.ends[0])
+        masks, spared = kept_at(module, {}, self.rule, self.how, self.ends[0])
         self.state |= {f"Z/{name}": weight * masks[name] for name, weight in weights.items()}
         self.state |= {f"U/{name}": torch.zeros_like(weight) for name, weight in weights.items()}
-        self.state[""] = torch.tensor([self.rho, 1.0, 1.0, -1.0], dtype=torch.float64)
+        self.state[""] = torch.tensor([self.rho, 1.0, 1.0, -1.0, len(spared)], dtype=torch.float64)
 
     def _update(self, module: nn.Module, sparsity: float) -> tuple[float, float]:
         """New Z and U; the residuals, each as a share of what it is a residual of."""
         weights = {name: module.get_parameter(name).detach() for name in self._names}
         points = {name: weight + self.state[f"U/{name}"] for name, weight in weights.items()}
-        masks = kept_at(module, points, self.rule, self.how, sparsity)
+        masks, spared = kept_at(module, points, self.rule, self.how, sparsity)
         apart, moved, whole, kept = 0.0, 0.0, 0.0, 0.0
         for name, weight in weights.items():
             old, new = self.state[f"Z/{name}"], points[name] * masks[name]
@@ -145,4 +155,5 @@ class _Admm:
             self.state[f"U/{name}"] = (points[name] - new) / self.growth
         primal, dual = (apart / max(whole, 1e-30)) ** 0.5, (moved / max(kept, 1e-30)) ** 0.5
         self.state[""][:3] = torch.tensor([float(self.state[""][0]) * self.growth, primal, dual])
+        self.state[""][4] = len(spared)
         return primal, dual

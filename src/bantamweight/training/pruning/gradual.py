@@ -15,11 +15,10 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from bantamweight.compression._allocations import Allocation
-from bantamweight.compression._allocations import allocate as spread
 from bantamweight.compression._core import Criterion, score, select
 from bantamweight.errors import InputError
 from bantamweight.parts import Part, Room
-from bantamweight.training._projection import projection
+from bantamweight.training._projection import laid, projection, sparsity_of, warn
 from bantamweight.training._values import Pruning, Span
 
 __all__ = ["gradual"]
@@ -28,7 +27,8 @@ __all__ = ["gradual"]
 def gradual(
     span: Span,
     *,
-    sparsity: Annotated[float, Field(gt=0, lt=1)],
+    sparsity: Annotated[float, Field(gt=0, lt=1)] | None = None,
+    keep: float | None = None,
     criterion: Annotated[str | dict[str, Any] | Part, Room("compression")] = "magnitude",
     allocate: str | None = None,
     start: Annotated[float, Field(ge=0, lt=1)] = 0.0,
@@ -39,8 +39,11 @@ def gradual(
     """From the sparsity `start` to `sparsity` along a cubic, fast while there is much to lose and slow at the end.
 
     Weights go after every `every` steps between the shares `begin` and `end` of all steps; the rest of the training
-    recovers. Raises InputError for a criterion that needs evidence, and for an end that is not after the beginning.
+    recovers. `keep` may say what share stays in place of `sparsity`, the share that goes. A layer that would lose
+    everything keeps one weight, which an epoch's row counts (`layers_spared`) and the last cut warns of. Raises
+    InputError for a criterion that needs evidence, and for an end that is not after the beginning.
     """
+    sparsity = sparsity_of(sparsity, keep)
     rule, how = projection(criterion, sparsity, allocate)
     first, last = round(begin * span.steps), max(1, round(end * span.steps)) - 1
     if last < first or start > sparsity:
@@ -53,6 +56,8 @@ def gradual(
 
 @dataclass
 class _Gradual:
+    """`state`: how many layers the last cut would have left nothing of, if any."""
+
     rule: Criterion
     how: str | Allocation
     ends: tuple[float, float]
@@ -79,10 +84,16 @@ class _Gradual:
         names = select(module)
         scores = score(module, self.rule, names)
         gone = {name: module.get_parameter(name).detach() == 0 for name in names}
-        return spread({name: scores[name].masked_fill(gone[name], -torch.inf) for name in names}, share, self.how)
+        left = {name: scores[name].masked_fill(gone[name], -torch.inf) for name in names}
+        masks, spared = laid(left, share, self.how)
+        self.state = {"spared": torch.tensor(float(len(spared)))} if spared else {}
+        if self.settled(step):
+            warn(spared, share)
+        return masks
 
     def settled(self, step: int) -> bool:
         return step >= self.window[1]
 
     def measures(self) -> Mapping[str, float]:
-        return {}
+        """The layers of which the last cut would have left nothing, if any."""
+        return {f"layers_{name}": float(count) for name, count in self.state.items()}
