@@ -93,6 +93,18 @@ def test_grad_cam_plus_plus_survives_negative_activations() -> None:
     assert torch.isfinite(found).all()
 
 
+def test_xgrad_cam_gives_no_weight_to_activations_that_cancel() -> None:
+    """Before a ReLU a channel may sum to zero up to rounding, and what is divided by that is rounding as well."""
+    A = torch.rand(4, 2, 5, 5, generator=torch.Generator().manual_seed(0)) - 0.5
+    A[:, 0] -= A[:, 0].mean(dim=(1, 2), keepdim=True)
+    assert (A[:, 0].sum(dim=(1, 2)) != 0).any()
+    g = torch.rand(4, 1, 2, 5, 5, generator=torch.Generator().manual_seed(1))
+    combine = xgrad_cam().combine
+    assert combine is not None
+    alone = combine(A[:, 1:], g[:, :, 1:])
+    torch.testing.assert_close(combine(A, g), alone, rtol=1e-5, atol=1e-6)
+
+
 def by_hand(name: str, A: Tensor, g: Tensor) -> Tensor:
     """One map `(u, v)` from one image's A and g `(c, u, v)`, in loops as the papers write them."""
     out = torch.zeros(A.shape[1:], dtype=A.dtype)

@@ -8,11 +8,12 @@ from captum.attr import GuidedBackprop, InputXGradient, IntegratedGradients, Noi
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bantamweight import parts
 from bantamweight.errors import InputError
 from bantamweight.explainers import explain
 from bantamweight.explainers._blank import blank
 from bantamweight.explainers._gradients import take_gradients
-from bantamweight.explainers.guided_backprop import guided_backprop
+from bantamweight.explainers.guided_backprop import _GuidedReLU, guided_backprop
 from bantamweight.explainers.input_x_gradient import input_x_gradient
 from bantamweight.explainers.integrated_gradients import integrated_gradients
 from bantamweight.explainers.smooth_grad import smooth_grad
@@ -159,6 +160,47 @@ def test_guided_backprop_finds_relus_wherever_they_are() -> None:
     torch.testing.assert_close(found[:, 0, 0], torch.full((4,), 1.0 / 144))
     silent = explain(guided_backprop(), Functional(), images(), [1] * 4)
     assert silent.flat.all()  # the only way to class 1 is a negative weight
+
+
+class Clipped(nn.Module):
+    """Of four ReLU6 on an image of ones the first alone is active and speaks for class 0."""
+
+    def __init__(self, form: str) -> None:
+        super().__init__()
+        self.form, self.module = form, nn.ReLU6(inplace=form == "in place")
+        self.weight = nn.Parameter(torch.tensor([[2.0, 3.0, -1.0, 7.0]]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = x.mean(dim=(2, 3))[:, :1] * self.weight
+        rectified = F.relu6(hidden) if self.form == "function" else self.module(hidden)
+        score = rectified @ torch.tensor([[3.0], [-2.0], [1.0], [1.0]])
+        return torch.cat([score, -score], dim=1)
+
+
+@pytest.mark.parametrize("form", ["module", "in place", "function", "program"])
+def test_guided_backprop_passes_through_relu6_where_it_is_active_and_the_gradient_positive(form: str) -> None:
+    x, net = torch.ones(8, 3, 4, 4), Clipped(form)
+    if form == "program":
+        net = torch.export.export(net, (x,)).module()
+    found = explain(guided_backprop(channels="sum"), net, x, [0] * 8, batch=8)
+    assert found.undefined is None
+    torch.testing.assert_close(found.maps, torch.full((8, 4, 4), 3.0 * 2.0 / 16))
+
+
+def test_a_net_with_both_relus_is_guided_at_both() -> None:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(48, 6), nn.ReLU6(), nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 2))
+    with torch.no_grad(), _GuidedReLU() as guided:
+        net(torch.rand(2, 3, 4, 4))
+    assert guided.count == 2
+    clipped = nn.Sequential(nn.Flatten(), nn.Linear(48, 2), nn.Hardtanh())
+    assert "no ReLU" in str(explain(guided_backprop(), clipped, images(2, 4)).undefined)
+
+
+def test_mobilenet_has_a_guided_map() -> None:
+    net = parts.configure("models", "mobilenet_v2").make().eval()
+    found = explain(guided_backprop(), net, images(1, 32), [0], batch=8)
+    assert found.undefined is None
+    assert torch.isfinite(found.maps).all()
 
 
 def test_guided_backprop_needs_a_relu_and_leaves_none_behind() -> None:

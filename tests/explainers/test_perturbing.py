@@ -153,6 +153,17 @@ def test_a_linear_answer_gives_back_its_coefficients(fit: str) -> None:
     assert (np.abs(sparse[0, [1, 3]]) < 1e-9).all()
 
 
+@pytest.mark.parametrize("fit", ["ridge", "lasso"])
+def test_no_penalty_is_least_squares_and_not_the_default(fit: str) -> None:
+    rng = np.random.default_rng(0)
+    z = rng.random((60, 5)) < 0.5
+    told = 0.01 * rng.normal(size=(60, 1))
+    weights = np.sqrt(np.exp(-((1.0 - np.sqrt(z.mean(axis=1))) ** 2) / 0.25**2))
+    tall = np.column_stack([np.ones(60), z]) * np.sqrt(weights)[:, None]
+    expected = np.linalg.lstsq(tall, told[:, 0] * np.sqrt(weights), rcond=None)[0][1:]
+    np.testing.assert_allclose(_fitted(z, told, 0.25, fit, 0.0, None)[0], expected, atol=1e-9)
+
+
 def test_lime_is_captums_with_its_samples() -> None:
     net, x = plain_net(), images(2)
     ours = explain(lime(samples=120, segments=9, score="logit"), net, x, [1, 2])
@@ -229,6 +240,8 @@ def test_what_hides_an_image() -> None:
         ({"use": "lime", "samples": 1}, "at least 2 samples"),
         ({"use": "lime", "top": 0}, "a top of at least 1"),
         ({"use": "lime", "fit": "tree"}, "lime.fit"),
+        ({"use": "lime", "fit": "lasso", "penalty": -1.0}, r"expected a penalty of 0 or more, got -1\.0"),
+        ({"use": "lime", "penalty": -0.1}, "expected a penalty of 0 or more"),
         ({"use": "rise", "keep": 1.0}, "0 < keep < 1"),
         ({"use": "occlusion", "window": 0}, "window and a stride of at least 1"),
         ({"use": "score_cam", "score": "loss"}, "score_cam.score"),

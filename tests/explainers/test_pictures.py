@@ -86,6 +86,19 @@ def test_an_early_layer_knows_the_image_and_rows_are_their_own() -> None:
     torch.testing.assert_close(alone.images, found.images[1:2], rtol=0, atol=1e-3)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_nets_in_other_precisions_are_inverted_from_float32_images(dtype: torch.dtype) -> None:
+    net, x = plain_net().to(dtype), images(2)
+    assert depths(nn.Sequential(nn.Conv2d(3, 3, 1), net).to(dtype), x)[2] == "1.4"
+    found = invert(net, x, layer="0", prior=NOTHING, steps=60, rate=0.05)
+    assert {part.dtype for part in (found.images, found.feature_error, found.image_error)} == {torch.float32}
+    assert next(net.parameters()).dtype == dtype
+    assert float(found.image_error.max()) < 0.9
+    if dtype == torch.float64:
+        same = invert(plain_net(), x, layer="0", prior=NOTHING, steps=60, rate=0.05)
+        torch.testing.assert_close(found.images, same.images, rtol=0, atol=0.02)
+
+
 def test_later_layers_know_less() -> None:
     torch.manual_seed(0)
     net, x = small_cnn(size=16).eval(), images(4, 16)

@@ -29,6 +29,21 @@ def facts(*found: dict[str, Any]):
     return rating_facts([Answers.model_validate(one) for one in found], Key.model_validate(KEY), study="s")
 
 
+def test_names_of_a_hostile_key_are_text() -> None:
+    hostile = KEY | {"methods": {"m0": "\x1b]0;owned\x07grad", "m1": "two\nlines\u202e"}}
+    found = rating_facts([Answers.model_validate(answers("a"))], Key.model_validate(hostile))
+    shown = {text for fact in found for text in (fact.item, fact.against, fact.note)}
+    assert all(text.isprintable() for text in shown)
+    assert any("grad" in text for text in shown)
+
+
+@pytest.mark.parametrize("other", ["grad_cam", " grad_cam "])
+def test_two_keys_with_one_name_are_refused(other: str, tmp_path: Path) -> None:
+    (tmp_path / "key.json").write_text(json.dumps(KEY | {"methods": {"m0": "grad_cam", "m1": other}}))
+    with pytest.raises(InputError, match="two keys are called 'grad_cam'"):
+        read_key(tmp_path / "key.json")
+
+
 def test_means_by_hand() -> None:
     """Two raters like Grad-CAM (5 to 2), one the gradient: (5 + 5 + 2) / 3 = 4 and (2 + 2 + 5) / 3 = 3."""
     found = facts(answers("a"), answers("b"), answers("c", "m1"))

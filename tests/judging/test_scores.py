@@ -56,16 +56,28 @@ def test_curves_of_iou_and_of_the_layers() -> None:
     assert [(fact.step, fact.against) for fact in select(facts, "map_mprt_curve")] == [(1.0, "fc"), (2.0, "conv")]
 
 
-@pytest.mark.parametrize(("middle", "failed"), [(0.1, 0.0), (0.9, 1.0), (GATE - 0.01, 1.0)])
-def test_the_gate_passes_only_what_lies_below_it_as_a_whole(middle: float, failed: float) -> None:
+@pytest.mark.parametrize(("middle", "failed"), [(0.1, 0.0), (0.9, 1.0), (GATE - 0.01, None)])
+def test_the_gate_passes_what_lies_below_it_as_a_whole_and_fails_what_lies_above(
+    middle: float, failed: float | None
+) -> None:
     fact = gate_fact("grad_cam", Scores(drawn(0, middle)), variant="net")
     assert (fact.metric, fact.kind, fact.value, fact.item) == ("mprt_failed", "flag", failed, "grad_cam")
     assert ("not below" in fact.note) == bool(failed)
+    assert ("both sides of" in fact.note) == (failed is None)
 
 
-def test_too_few_maps_pass_nothing() -> None:
-    for values in (np.array([0.0]), np.full(5, np.nan)):
-        assert gate_fact("m", Scores(values)).value == 1.0
+@pytest.mark.parametrize("values", [np.array([0.0]), np.array([0.1, 0.9, 0.2]), np.full(5, np.nan)])
+def test_too_few_maps_neither_pass_nor_fail(values: np.ndarray) -> None:
+    fact = gate_fact("grad_cam", Scores(values))
+    assert fact.value is None
+    (said,) = sentences([fact])
+    assert said.startswith("grad_cam was not shown to pass the check of the parameters (")
+    assert fact.note in said
+    assert "fails" not in said
+
+
+def test_what_lies_above_as_a_whole_fails_however_few() -> None:
+    assert gate_fact("m", Scores(np.array([1.0, 1.0]))).value == 1.0
 
 
 def test_gains_point_where_it_is_good_and_are_corrected_together() -> None:

@@ -18,7 +18,7 @@ from bantamweight.judging.accuracy import accuracy_facts, paired_facts, pairs_to
 from bantamweight.judging.latency import latency_facts
 from bantamweight.judging.recommend import recommend, recommended_facts
 from bantamweight.judging.transfer import transfer_facts
-from tests.reports import made_attacks, made_cuts
+from tests.reports import made_attacks, made_cuts, made_inversion
 
 SCRIPT = "<script>document.title='owned'</script>"
 CLASSES = (SCRIPT, '"><img src=x onerror=alert(1)>', "{{ 7 * 7 }}\u2028</script><!--", "tennis & 'golf'", "plain")
@@ -42,6 +42,9 @@ def made(folder: Path) -> Path:
     jobs += [_evaluated(folder, name, labels, answers[name]) for name in NAMES]
     jobs += [_explained(folder, name, target) for name in NAMES for target in ("", CLASSES[0]) if name != "small"]
     jobs.append(_scored(folder, "net"))
+    inverted, job = _folder(folder, "inversion", variant="net", split="test")
+    made_inversion.job(inverted, LAYERS, SCRIPT, _picture)
+    jobs.append(job)
     jobs += [_shown(folder, "protocol", name, f"linf {eps}") for name in ("net", NAMES[-1]) for eps in (0.03, 0.1)]
     jobs += [_shown(folder, "minimum_norm", name, "l2 unbounded") for name in ("net", NAMES[-1])]
     run = folder / "runs" / "made-1"
@@ -71,6 +74,7 @@ def every_fact(labels: np.ndarray, answers: dict[str, np.ndarray]) -> list[Fact]
         *_drift(),
         *_explain_costs(),
         *_anatomy(),
+        *made_inversion.facts(LAYERS),
         *_hardened(),
         *_data_facts(),
     ]

@@ -63,6 +63,17 @@ def test_maps_of_a_method_that_fails_are_marked_wherever_they_appear(context: Co
     assert names == {"Saliency", "Saliency (fails the parameter check)", "Grad-CAM"}
 
 
+def test_maps_of_a_method_that_was_not_shown_to_pass_are_not_said_to_fail(context: Context) -> None:
+    unsure = [fact.model_copy(update={"item": "gradient", "value": None}) if fact.metric == "mprt_failed" else fact
+              for fact in context.facts]  # fmt: skip
+    found = dict(panels(Context(context.folder, context.manifest, tuple(unsure))))
+    grids = next(block for block in found["explanations"].blocks if isinstance(block, Fragment)).values["grids"]
+    heads = {table["name"]: table["heads"] for grid in grids for table in grid["tables"] if grid["family"] == "net"}
+    assert heads["Saliency"][0] == "as trained (not shown to pass the parameter check)"
+    assert "Saliency (not shown to pass the parameter check)" in heads["Methods side by side"]
+    assert not any("fails" in head for table in heads.values() for head in table)
+
+
 def test_drift_is_tied_to_sparsity_and_to_eps_over_its_floor(shown: dict[str, Panel]) -> None:
     charts = [block for block in shown["drift"].blocks if isinstance(block, Chart)]
     assert [chart.title for chart in charts] == [

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -20,9 +21,17 @@ from bantamweight.cli._options import (
     WeightsOption,
     named_model,
 )
+from bantamweight.cli._watched import watched
 from bantamweight.errors import InputError
 
-__all__ = ["explain", "maps", "used"]
+if TYPE_CHECKING:
+    from bantamweight.recipes.explain import Explained
+
+__all__ = ["BatchOption", "explain", "maps", "used"]
+
+BatchOption = Annotated[
+    int, typer.Option("--batch", help="Images in the model at once, at the most, rounded up to a multiple of 8.")
+]
 
 
 class _MapsUnlessNamed(TyperGroup):
@@ -51,7 +60,10 @@ def maps(
     out: Annotated[Path, typer.Option("-o", "--out", help="A folder, or a .png for the picture alone.")] = Path(
         "explained"
     ),
-    batch: Annotated[int, typer.Option("--batch", help="Images in memory at once, at the most.")] = 64,
+    check: Annotated[
+        str | None, typer.Option("--check", metavar="DATA", help="Images to put the methods to the parameter check on.")
+    ] = None,
+    batch: BatchOption = 64,
     precision: Annotated[str, typer.Option("--precision", help="Of the network: fp32 or bf16.")] = "fp32",
     weights: WeightsOption = None,
     classes: ClassesOption = None,
@@ -61,12 +73,16 @@ def maps(
     as_json: JsonOption = False,
 ) -> None:
     """Maps of images: raw, signed arrays and a picture of them."""
+    from bantamweight.recipes.evaluate import judged_images
     from bantamweight.recipes.explain import explain_files, written
+    from bantamweight.recipes.explain_check import CHECKED, gates
 
     if precision not in ("fp32", "bf16"):
         raise InputError(f"expected --precision to be fp32 or bf16, got {precision!r}")
+    variant = named_model(model, weights, classes, size, channels, trust)
+    data = None if check is None else judged_images(variant, check, n=CHECKED, trust=trust)[1]
     found = explain_files(
-        named_model(model, weights, classes, size, channels, trust),
+        variant,
         images,
         use=used(use),
         classes=of,
@@ -75,9 +91,13 @@ def maps(
         precision=precision,  # type: ignore[arg-type]
         trust=trust,
     )
+    if data is not None:
+        with watched() as heard:
+            told = gates(variant, data.floats(), used(use), layer=layer, batch=batch, trust=trust, heard=heard)
+        found = replace(found, gates=told)
     paths = [str(path) for path in written(found, out)]
     rows = found.summary()
-    typer.echo(json.dumps({"maps": rows, "files": paths}) if as_json else "\n".join([*_sentences(rows), *paths]))
+    typer.echo(json.dumps({"maps": rows, "files": paths}) if as_json else "\n".join([*_sentences(found), *paths]))
 
 
 def used(names: str) -> list[str]:
@@ -92,16 +112,23 @@ def used(names: str) -> list[str]:
     return found
 
 
-def _sentences(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _sentences(found: Explained) -> Iterator[str]:
     """What was found, one line per map, and once what holds for a method."""
+    from bantamweight.recipes.explain import UNCHECKED
+
+    rows = found.summary()
     for row in rows:
         share = f"{row['class']} ({row['probability']:.1%}{', predicted' if row['predicted'] else ''})"
         said = "flat: it says nothing" if row["flat"] else f"from {row['low']:.3g} to {row['high']:.3g}"
         rest = "" if row["completeness"] is None else f", completeness error {row['completeness']:.1e}"
-        yield f"{row['image']}  {row['method']:<20} {share}  {said}{rest}"
-    seen: dict[str, Mapping[str, Any]] = {row["method"]: row for row in rows}
+        yield f"{row['image']}  {row['method'] + found.mark(row['method']):<22} {share}  {said}{rest}"
+    seen: dict[str, dict[str, Any]] = {row["method"]: row for row in rows}
     for method, row in seen.items():
         if row["layer"]:
             yield f"{method} reads the layer {row['layer']}"
         if row["caution"]:
             yield f"{method}: {row['caution']}"
+        if row["check"]:
+            yield f"{method}{found.mark(method)} {row['check']}"
+    if not found.gates:
+        yield UNCHECKED

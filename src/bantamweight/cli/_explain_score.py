@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bantamweight.cli._explain import explain, used
+from bantamweight.cli._explain import BatchOption, explain, used
 from bantamweight.cli._options import (
     ChannelsOption,
     ClassesOption,
@@ -23,13 +20,14 @@ from bantamweight.cli._options import (
     WeightsOption,
     named_model,
 )
+from bantamweight.cli._watched import watched
 from bantamweight.errors import InputError
 
 if TYPE_CHECKING:
     from bantamweight.facts import Fact
     from bantamweight.recipes.scores import Scored
 
-__all__ = ["explain", "score", "watched"]
+__all__ = ["explain", "score"]
 
 
 @explain.command()
@@ -43,7 +41,7 @@ def score(
     n: Annotated[int, typer.Option("--n", help="Only the first N images.")] = 64,
     split: Annotated[str | None, typer.Option("--split", help="Default: test, else val, else everything.")] = None,
     precision: Annotated[str, typer.Option("--precision", help="Of deletion and its kin: fp32 or bf16.")] = "fp32",
-    batch: Annotated[int, typer.Option("--batch", help="Images in memory at once, at the most.")] = 64,
+    batch: BatchOption = 64,
     seed: Annotated[int, typer.Option("--seed", help="Of every random number.")] = 0,
     weights: WeightsOption = None,
     classes: ClassesOption = None,
@@ -58,8 +56,6 @@ def score(
 
     if precision not in ("fp32", "bf16"):
         raise InputError(f"expected --precision to be fp32 or bf16, got {precision!r}")
-    if batch < 1:
-        raise InputError(f"expected a batch of at least 1 image, got {batch}")
     variant = named_model(model, weights, classes, size, channels, trust)
     name, chosen, _ = judged_images(variant, data, split=split, n=n, trust=trust)
     with watched() as heard:
@@ -102,13 +98,13 @@ def _lines(found: Scored) -> Iterator[str]:
     widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
     for row in rows:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-    yield f"means over {found.n} images with 95% intervals; * fails the check of the parameters"
+    yield f"means over {found.n} images with 95% intervals; * fails the check of the parameters, ? not shown to pass"
     yield from found.sentences
 
 
 def _marked(method: str, facts: dict[tuple[str, str], Fact]) -> str:
     gate = facts.get((method, "mprt_failed"))
-    return f"{method} *" if gate is not None and gate.value else method
+    return method if gate is None or gate.value == 0 else f"{method} {'?' if gate.value is None else '*'}"
 
 
 def _cell(fact: Fact | None) -> str:
@@ -116,16 +112,3 @@ def _cell(fact: Fact | None) -> str:
         return "-"
     ends = "" if fact.low is None or fact.high is None else f" [{fact.low:.2f}, {fact.high:.2f}]"
     return f"{fact.value:.3f}{ends}"
-
-
-@contextmanager
-def watched() -> Iterator[Callable[[float, str], None] | None]:
-    """A bar on a terminal, nothing elsewhere."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield None
-        return
-    columns: Sequence[Any] = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as bars:
-        task = bars.add_task("", total=1.0)
-        yield lambda done, text: bars.update(task, description=text, completed=done)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bantamweight.cli._explain import explain, used
-from bantamweight.cli._explain_score import watched
+from bantamweight.cli._explain import BatchOption, used
+from bantamweight.cli._explain_score import explain
 from bantamweight.cli._options import (
     ChannelsOption,
     ClassesOption,
@@ -23,6 +23,7 @@ from bantamweight.cli._options import (
     WeightsOption,
     named_model,
 )
+from bantamweight.cli._watched import watched
 from bantamweight.errors import InputError, StoreError
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def sheet(
     n: Annotated[int, typer.Option("--n", help="Only the first N images.")] = 12,
     split: Annotated[str | None, typer.Option("--split", help="Default: test, else val, else everything.")] = None,
     out: Annotated[Path, typer.Option("-o", "--out", help="The page; its key goes beside it.")] = Path("sheet.html"),
+    batch: BatchOption = 64,
     seed: Annotated[int, typer.Option("--seed", help="Of the keys that hide the methods.")] = 0,
     weights: WeightsOption = None,
     classes: ClassesOption = None,
@@ -58,7 +60,7 @@ def sheet(
     variant = named_model(model, weights, classes, size, channels, trust)
     _, chosen, names = judged_images(variant, data, split=split, n=n, trust=trust)
     with watched() as heard:
-        made = stimuli(variant, chosen, names, used(use), seed=seed, trust=trust, heard=heard)
+        made = stimuli(variant, chosen, names, used(use), seed=seed, batch=batch, trust=trust, heard=heard)
     items = [Item(one.id, one.said, one.image, one.maps) for one in made.items]
     page = rating_page(made.sheet, items, legend=pictures.png(pictures.legend(signed=False)))
     key = out.with_suffix(".key.json")

@@ -190,11 +190,16 @@ def _tiles(
     return joined(heats), torch.cat(chosen)
 
 
+def tile_rows(batch: int) -> int:
+    """Rows of a forward when at most `batch` images are wanted in memory."""
+    return min(-(-batch // _LEAST) * _LEAST, TILE)
+
+
 def tiles(
     module: nn.Module, images: Tensor, classes: Tensor | None, batch: int
 ) -> Iterator[tuple[Tensor, int, Tensor]]:
     """Full tiles of images with their number of real rows and their classes: the predicted one where none is given."""
-    size = min(-(-batch // _LEAST) * _LEAST, TILE)
+    size = tile_rows(batch)
     for start in range(0, len(images), size):
         rows = min(size, len(images) - start)
         tile = on_device(_padded(images[start : start + rows], size), module)

@@ -21,20 +21,21 @@ Precision = Literal["fp32", "bf16"]
 
 @dataclass(frozen=True)
 class Fast:
-    """The forward of a fast copy: with gradients and layers to watch when called, without either in `answer`."""
+    """The forward of a fast copy: with gradients and layers to watch, or `quick`, by the fused form where there is one.
+
+    Both are calls of the copy, so whatever is hooked to it sees them.
+    """
 
     inner: Callable[[Tensor], Tensor]
     precision: Precision
-    quick: nn.Module | None
+    fused: nn.Module | None
 
-    def __call__(self, rows: Images) -> Tensor:
+    def __call__(self, rows: Images, *, quick: bool = False) -> Tensor:
+        if quick and self.fused is not None:
+            return self.fused(rows.contiguous()).float()
         with torch.autocast(rows.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             told = self.inner(rows.contiguous(memory_format=torch.channels_last))
         return told.float() if isinstance(told, Tensor) and told.dtype == torch.bfloat16 else told
-
-    def answer(self, rows: Images) -> Tensor:
-        """The same answers, by the fused form where there is one."""
-        return self(rows) if self.quick is None else self.quick(rows.contiguous()).float()
 
 
 def fast(module: nn.Module, images: Images, precision: Precision, *, gradients: bool) -> nn.Module:
@@ -57,4 +58,5 @@ def fast(module: nn.Module, images: Images, precision: Precision, *, gradients: 
 
 def answered(module: nn.Module, rows: Images) -> Tensor:
     """What the model says, when nothing but that is wanted."""
-    return module.forward.answer(rows) if isinstance(module.forward, Fast) else module(rows)
+    told: Tensor = module(rows, quick=True) if isinstance(module.forward, Fast) else module(rows)
+    return told

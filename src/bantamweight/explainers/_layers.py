@@ -32,7 +32,8 @@ _ACTIVATIONS = (
     "relu relu6 hardtanh clamp clamp_min leaky_relu prelu elu celu selu silu gelu mish hardswish softplus tanh"
 )
 _SUMS = "add iadd mul imul"
-_BLOCK_FUNCTIONS = frozenset(f"{_NORMS} {_ACTIVATIONS} {_SUMS}".split())
+_JOINS = "cat concat concatenate"
+_BLOCK_FUNCTIONS = frozenset(f"{_NORMS} {_ACTIVATIONS} {_SUMS} {_JOINS}".split())
 """Functions that a convolution block may end with. Others (a power before pooling, a copy) are none of its output."""
 
 
@@ -68,7 +69,7 @@ def _kind(part: nn.Module) -> Kind:
 
 
 class _Functions(TorchFunctionMode):
-    """Shows every convolution, norm, activation and sum that is called as a function, in a module or not."""
+    """Shows every convolution, norm, activation, sum and join that is called as a function, in a module or not."""
 
     def __init__(self, visit: Visit) -> None:
         super().__init__()
@@ -118,6 +119,11 @@ class _Seen:
     def spatial(self) -> bool:
         return self.output.ndim == 4 and self.output.shape[2] * self.output.shape[3] > 1
 
+    def as_fine_as(self, other: _Seen) -> bool:
+        """One value per image and position, whatever the channels: branches that are joined have more than each."""
+        mine, theirs = self.output.shape, other.output.shape
+        return self.output.ndim == 4 and (mine[0], *mine[2:]) == (theirs[0], *theirs[2:])
+
     def same_values_as(self, other: _Seen) -> bool:
         """One tensor, not written to in between: a container's output is its last child's."""
         return self.output is other.output and self.version == other.version
@@ -127,9 +133,9 @@ class _Seen:
 def find_layer(module: nn.Module, images: Images, layer: str | None = None) -> str:
     """The layer of that name or, without one, the last convolution block's output with more than one position.
 
-    That is the last convolution with a spatial output, followed through norm, activation and residual sum, and not
-    through pooling. Raises Undefined, with the reason, for a network that has no such layer, and InputError, with a
-    near match, for a name that it has not.
+    That is the last convolution with a spatial output, followed through norm, activation, residual sum and the joining
+    of branches, and not through pooling. Raises Undefined, with the reason, for a network that has no such layer, and
+    InputError, with a near match, for a name that it has not.
     """
     seen: list[_Seen] = []
 
@@ -156,7 +162,7 @@ def find_layer(module: nn.Module, images: Images, layer: str | None = None) -> s
         size = f"{images.shape[2]}x{images.shape[3]}"
         raise Undefined(f"no convolution of the model has an output larger than 1x1 at this input size ({size})")
     last = seen[spatial[-1]]
-    block = [one for one in seen[spatial[-1] :] if one.kind != "inert" and one.output.shape == last.output.shape]
+    block = [one for one in seen[spatial[-1] :] if one.kind != "inert" and one.as_fine_as(last)]
     runs = Counter(one.name for one in seen)
     return _named(block, {name for name, times in runs.items() if times > 1})
 

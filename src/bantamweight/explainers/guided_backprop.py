@@ -6,6 +6,7 @@ learned are replaced by random ones, so they show the image more than the model.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -28,8 +29,8 @@ def guided_backprop(*, channels: Channels = "largest") -> Explainer:
     """Which pixels excite the class score through positive paths alone.
 
     Choose it to see the detail that a net responds to, never as evidence of what it decided by: it is known to fail
-    the sanity check of Adebayo et al. Every ReLU passes on a gradient only where it is positive and the ReLU was
-    active. Not defined for nets without a ReLU. `channels` as for gradient.
+    the sanity check of Adebayo et al. Every ReLU or ReLU6 passes on a gradient only where it is positive and the ReLU
+    was active, neither at 0 nor at 6. Not defined for nets without a ReLU. `channels` as for gradient.
 
     >>> guided_backprop().caution[:39]
     'known to fail the randomisation check ('
@@ -50,24 +51,34 @@ def guided_backprop(*, channels: Channels = "largest") -> Explainer:
 
 
 class _Guided(torch.autograd.Function):
-    """A ReLU, in place or not, whose backward lets no negative gradient through."""
+    """A ReLU that ends at `top` or nowhere, in place or not, whose backward lets no negative gradient through."""
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor, inplace: bool) -> Tensor:
+    def forward(ctx: Any, values: Tensor, top: float, inplace: bool) -> Tensor:
         if inplace:
             ctx.mark_dirty(values)
-        rectified = values.relu_() if inplace else values.relu()
+        rectified = values.clamp_(0.0, top) if inplace else values.clamp(0.0, top)
         ctx.save_for_backward(rectified)
+        ctx.top = top
         return rectified
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         (rectified,) = ctx.saved_tensors
-        return torch.where(rectified > 0, gradients[0].clamp_min(0.0), 0.0), None
+        active = (rectified > 0) & (rectified < ctx.top)
+        return torch.where(active, gradients[0].clamp_min(0.0), 0.0), None, None
+
+
+_CALLS = {
+    "relu": ("input", "inplace"),
+    "relu6": ("input", "inplace"),
+    "hardtanh": ("input", "min_val", "max_val", "inplace"),
+}
+"""Functions that are a ReLU, or may be, and their arguments in order; the module ReLU6 calls the last."""
 
 
 class _GuidedReLU(TorchFunctionMode):
-    """Puts the guided one in the place of every ReLU, called as a function or by a module."""
+    """Puts the guided one in the place of every ReLU and ReLU6, called as a function or by a module."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -76,9 +87,10 @@ class _GuidedReLU(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "").split(".")[0]
-        if name not in ("relu", "relu_"):
+        kind = name.removesuffix("_")
+        given = dict(zip(_CALLS.get(kind, ()), args, strict=False)) | kwargs
+        if kind not in _CALLS or (kind == "hardtanh" and given.get("min_val") != 0):
             return func(*args, **kwargs)
-        values = args[0] if args else kwargs["input"]
-        inplace = name == "relu_" or bool(kwargs.get("inplace", args[1] if len(args) > 1 else False))
+        top = {"relu": math.inf, "relu6": 6.0}.get(kind, given.get("max_val", 1.0))
         self.count += 1
-        return _Guided.apply(values, inplace)
+        return _Guided.apply(given["input"], top, name.endswith("_") or given.get("inplace", False))

@@ -6,6 +6,7 @@ Superpixels are SLIC's (Achanta et al. 2012) as scikit-image has it. A covered s
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 import numpy as np
@@ -38,8 +39,8 @@ def lime(
 
     Choose it for people who want few, large, nameable regions, and for black boxes; another segmentation or seed gives
     another map. Samples count by an exponential kernel of `width` on the cosine distance to the whole image. `fit` is
-    ridge regression (`penalty` 1 unless said) or an L1 penalty (0.001 unless said); `top` keeps the superpixels with
-    the largest coefficients, fits again on them alone, and sets the others to zero.
+    ridge regression (`penalty` 1 unless said) or an L1 penalty (0.001 unless said); a penalty of 0 is least squares.
+    `top` keeps the superpixels with the largest coefficients, fits again on them alone, and sets the others to zero.
 
     >>> lime(samples=100, top=5).name
     'lime'
@@ -49,6 +50,9 @@ def lime(
             f"expected at least 2 samples and segments, a width above 0 and a top of at least 1, "
             f"got {samples}, {segments}, {width} and {top}"
         )
+
+    if penalty is not None and not 0 <= penalty < math.inf:
+        raise InputError(f"expected a penalty of 0 or more, got {penalty}")
 
     def lime_explain(module: nn.Module, images: Tensor, classes: Tensor, _layer: str | None, rows: int) -> Heat:
         labels = [superpixels(image, segments, compactness) for image in images]
@@ -119,6 +123,8 @@ def _fitted(
 
 
 def _model(fit: Fit, penalty: float | None) -> Any:
-    from sklearn.linear_model import Lasso, Ridge
+    from sklearn.linear_model import Lasso, LinearRegression, Ridge
 
-    return Ridge(alpha=1.0 if penalty is None else penalty) if fit == "ridge" else Lasso(penalty or 1e-3)
+    if penalty == 0:
+        return LinearRegression()  # the lasso's coordinate descent may not converge without a penalty
+    return Ridge(1.0 if penalty is None else penalty) if fit == "ridge" else Lasso(1e-3 if penalty is None else penalty)

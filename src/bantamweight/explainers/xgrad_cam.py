@@ -11,13 +11,15 @@ from bantamweight.types import Float
 
 __all__ = ["xgrad_cam"]
 
+_NOTHING = 1e-6  # of a channel's activations in magnitude; a sum below is what float32 rounding leaves of zero
+
 
 def xgrad_cam(*, layer: str | None = None) -> Explainer:
     """Which regions speak for the class, channels weighted by their gradients where they are active.
 
     Choose it where Grad-CAM's plain mean is in doubt: the weights are those that come closest to the axioms of
-    sensitivity and conservation. A channel without any activation has none. `layer` names another layer than the last
-    block's output.
+    sensitivity and conservation. A channel without any activation, or whose activations cancel, has no weight. `layer`
+    names another layer than the last block's output.
 
     >>> xgrad_cam().name
     'xgrad_cam'
@@ -27,5 +29,6 @@ def xgrad_cam(*, layer: str | None = None) -> Explainer:
 
 def _xgrad_cam(A: Float[Tensor, "b c u v"], g: Float[Tensor, "b k c u v"]) -> Float[Tensor, "b k u v"]:
     total = A.sum(dim=(2, 3))
-    weights = torch.einsum("bkcuv,bcuv->bkc", g, A) / torch.where(total == 0, torch.inf, total)[:, None]
+    nothing = total.abs() <= _NOTHING * A.abs().sum(dim=(2, 3))
+    weights = torch.einsum("bkcuv,bcuv->bkc", g, A) / torch.where(nothing, torch.inf, total)[:, None]
     return torch.einsum("bkc,bcuv->bkuv", weights, A).relu()

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from bantamweight.data._text import clean
 from bantamweight.errors import InputError
 from bantamweight.facts import Fact, proportion
 from bantamweight.stats import fleiss_kappa, holm, krippendorff_alpha, mean_interval, signed_rank
@@ -53,11 +54,20 @@ class Named(_Strict):
     label: str
 
 
+def _distinct(methods: dict[str, str]) -> dict[str, str]:
+    """Names that can be printed, each of them once: what is told of one name would be told of two methods' maps."""
+    names = [" ".join(clean(name).split()) for name in methods.values()]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"two keys are called {twice!r}")
+    return dict(zip(methods, names, strict=True))
+
+
 class Key(_Strict):
-    """Which map was whose; written beside the sheet."""
+    """Which map was whose; written beside the sheet. Names are those of the file, without control characters."""
 
     sheet: Text
-    methods: Annotated[dict[Text, Text], Field(min_length=2, max_length=8)]
+    methods: Annotated[dict[Text, Text], Field(min_length=2, max_length=8), AfterValidator(_distinct)]
     items: Annotated[tuple[Named, ...], Field(min_length=1, max_length=10_000)]
 
 

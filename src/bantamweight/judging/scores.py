@@ -1,7 +1,8 @@
 """Scores of maps to facts: each with n and interval beside maps that know nothing, and the gate of the parameters.
 
 `map_NAME` is a metric's mean over images, `map_NAME_gain` its paired difference from a baseline (positive is better),
-`mprt_failed` the gate: the fact by which a method's maps are marked wherever they appear.
+`mprt_failed` the gate: the fact by which a method's maps are marked wherever they appear, without a value where the
+images are too few to tell.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from bantamweight.facts import Fact
 from bantamweight.stats import holm, mean_interval, mean_of_shares, signed_rank
 from bantamweight.types import Int64, Tensor
 
-__all__ = ["GATE", "Table", "gain_facts", "gate_fact", "score_facts", "sentences"]
+__all__ = ["GATE", "Table", "checked", "gain_facts", "gate_fact", "score_facts", "sentences"]
 
 GATE = 0.5
 """The largest mean rank correlation with re-initialised models at which maps still pass for the trained model's.
@@ -78,19 +79,23 @@ def _curve_facts(metric: Metric, found: Scores, kept: np.ndarray, about: Mapping
 
 
 def gate_fact(method: str, found: Scores, **columns: Any) -> Fact:
-    """Whether a method fails the check of the parameters on this model: 1 where it does.
+    """Whether a method fails the check of the parameters on this model: 1 where it does, 0 where it passes.
 
-    It passes when the whole interval of its mean correlation lies below `GATE`, so few images pass nothing.
+    It passes when the whole interval of its mean correlation lies below `GATE` and fails when none of it does. Between
+    the two, and with fewer than two images to compare, neither is shown: there is no value, and the note says why.
     """
     values = found.values[np.isfinite(found.values)]
     about = {"metric": "mprt_failed", "kind": "flag", "item": method, "n": int(values.size), **columns}
     if values.size < 2:
-        return Fact(value=1.0, note=f"not passed: {values.size} images have maps to compare", **about)
+        note = f"{values.size} of {found.values.size} images have maps to compare, and an interval needs two"
+        return Fact(value=None, note=note, **about)
     interval = mean_interval(values)
     assert interval is not None
-    passed = interval.high < GATE
     said = f"rank correlation {values.mean():.2f} [{interval.low:.2f}, {interval.high:.2f}] with re-initialised models"
-    return Fact(value=0.0 if passed else 1.0, note=f"{said}, {'below' if passed else 'not below'} {GATE}", **about)
+    if interval.low < GATE <= interval.high:
+        return Fact(value=None, note=f"{said}, on both sides of {GATE}; more images may tell", **about)
+    failed = interval.low >= GATE
+    return Fact(value=float(failed), note=f"{said}, {'not below' if failed else 'below'} {GATE}", **about)
 
 
 class _Gain(NamedTuple):
@@ -157,13 +162,7 @@ def _sentence(method: str, facts: Sequence[Fact], alpha: float) -> str:
     if undefined is not None:
         return f"{method} has no meaning for this model: {undefined.note}."
     gate = next((fact for fact in facts if fact.metric == "mprt_failed"), None)
-    trust = "was not put to the check of the parameters"
-    if gate is not None:
-        trust = (
-            "fails the check of the parameters, so its maps may not be read as what this model looks at"
-            if gate.value
-            else "passes the check of the parameters"
-        )
+    trust = "was not put to the check of the parameters" if gate is None else checked(gate)
     gains = [fact for fact in facts if fact.metric.endswith("_gain")]
     if not gains:
         return f"{method} {trust}; no score was compared with maps that know nothing."
@@ -172,6 +171,15 @@ def _sentence(method: str, facts: Sequence[Fact], alpha: float) -> str:
         mine = [fact for fact in gains if fact.metric == metric]
         parts.append(_against(metric.removeprefix("map_").removesuffix("_gain"), mine, alpha))
     return f"{method} {trust}; {'; '.join(parts)} (n = {min(fact.n or 0 for fact in gains)}, p < {alpha:g} after Holm)."
+
+
+def checked(gate: Fact) -> str:
+    """What the gate of a method allows one to say of its maps on this model."""
+    if gate.value is None:
+        return f"was not shown to pass the check of the parameters ({gate.note})"
+    if gate.value:
+        return "fails the check of the parameters, so its maps may not be read as what this model looks at"
+    return "passes the check of the parameters"
 
 
 def _against(name: str, gains: Sequence[Fact], alpha: float) -> str:

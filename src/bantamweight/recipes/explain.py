@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,30 +14,38 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from bantamweight import parts, pictures
-from bantamweight.data import Preprocessing
-from bantamweight.data._decode import decode
 from bantamweight.data._text import clean
-from bantamweight.errors import InputError, StoreError, near
+from bantamweight.errors import InputError, near
 from bantamweight.explainers import Attributions, Explainer
 from bantamweight.explainers._cam import cams
-from bantamweight.explainers._core import Precision
-from bantamweight.predict import logits_of
+from bantamweight.explainers._core import Precision, check
+from bantamweight.explainers._told import logits_within
+from bantamweight.facts import Fact
+from bantamweight.judging.scores import checked
 from bantamweight.recipes._figure import Row, figure
+from bantamweight.recipes._files import put, read_images
 from bantamweight.types import Float, Logits
 from bantamweight.variants import Variant, build
 
-__all__ = ["Explained", "drawn", "explain_files", "explain_images", "written"]
+__all__ = ["UNCHECKED", "Explained", "chosen_methods", "drawn", "explain_files", "explain_images", "written"]
+
+UNCHECKED = "no method was put to the check of the parameters on this model; bantam explain --check DATA does that"
 
 
 @dataclass(frozen=True, eq=False)
 class Explained:
-    """Images, what the model says of them, and maps by method; maps are `(n, k, h, w)` for the classes `(n, k)`."""
+    """Images, what the model says of them, and maps by method; maps are `(n, k, h, w)` for the classes `(n, k)`.
+
+    `gates` says by method whether it fails the check of the parameters on this model (see `explain_check`), where that
+    was asked.
+    """
 
     names: tuple[str, ...]
     images: UInt8[Tensor, "n c h w"]
     logits: Logits
     classes: tuple[str, ...]
     maps: Mapping[str, Attributions]
+    gates: Mapping[str, Fact] = field(default_factory=dict)
 
     @property
     def probabilities(self) -> Float[Tensor, "n m"]:
@@ -66,9 +73,19 @@ class Explained:
                             "high": float(said.max()),
                             "completeness": missing,
                             "caution": found.caution,
+                            "check": self.said(method),
                         }
                     )
         return rows
+
+    def said(self, method: str) -> str | None:
+        """What the check of the parameters says of a method's maps; None where it was not made."""
+        return checked(self.gates[method]) if method in self.gates else None
+
+    def mark(self, method: str) -> str:
+        """What goes behind a method's name: `*` where it fails the check, `?` where it was not shown to pass."""
+        gate = self.gates.get(method)
+        return "" if gate is None or gate.value == 0 else " ?" if gate.value is None else " *"
 
 
 def explain_files(
@@ -88,13 +105,9 @@ def explain_files(
     method that reads one. Raises InputError, in one sentence, for a file that is no image, a method, class or layer
     that is not there (near matches are offered), or a method that is not defined for the model.
     """
-    if not files:
-        raise InputError("expected at least one image file, got none")
-    methods = _methods(use, layer, trust)
-    preprocessing = Preprocessing.from_dict(variant.preprocessing)
-    pixels = np.stack([decode(Path(file), preprocessing, name=Path(file).name) for file in files])
-    names = tuple(clean(Path(file).name) for file in files)
-    return _explained(variant, torch.from_numpy(pixels), names, methods, classes, batch, precision, trust)
+    methods = chosen_methods(use, layer, trust)
+    names, pixels = read_images(variant, files)
+    return _explained(variant, pixels, names, methods, classes, batch, precision, trust)
 
 
 def explain_images(
@@ -112,7 +125,7 @@ def explain_images(
     """As `explain_files`, for the pixels of images that are there already; `names` are what they are called."""
     if not len(images) or (names and len(names) != len(images)):
         raise InputError(f"expected images and as many names, got {len(images)} images and {len(names)} names")
-    methods = _methods(use, layer, trust)
+    methods = chosen_methods(use, layer, trust)
     called = tuple(clean(name) for name in names) or tuple(f"image {row}" for row in range(len(images)))
     return _explained(variant, images, called, methods, classes, batch, precision, trust)
 
@@ -129,14 +142,15 @@ def _explained(
 ) -> Explained:
     module = build(variant, trust=trust)
     floats = images.to(torch.float32) / 255.0
-    logits = logits_of(module, floats)
+    check(floats, None, batch)
+    logits = logits_within(module, floats, batch)
     called = variant.classes or tuple(str(number) for number in range(logits.shape[1]))
     chosen = _chosen(classes, called, logits)
     found = cams(module, floats, chosen, use=methods, batch=batch, precision=precision, strict=True)
     return Explained(names, images, logits, called, found)
 
 
-def _methods(use: Sequence[str | Mapping[str, Any]], layer: str | None, trust: bool) -> list[Explainer]:
+def chosen_methods(use: Sequence[str | Mapping[str, Any]], layer: str | None, trust: bool) -> list[Explainer]:
     """The methods, with the layer for those that read one."""
     found = [_method(spec, layer, trust) for spec in use]
     if not found:
@@ -174,27 +188,13 @@ def written(explained: Explained, out: Path) -> list[Path]:
     """Write the maps: a picture alone where `out` ends in .png, else a folder with `maps.npz` and `maps.png`.
 
     The archive holds raw, signed arrays: `METHOD` `(n, k, h, w)`, `classes` `(n, k)`, `logits`, `images` and, where a
-    method has them, `METHOD.coarse` and `METHOD.completeness`; no pickles. Raises StoreError where it can't be written.
+    method has them, `METHOD.coarse`, `METHOD.completeness` and `METHOD.check` (a sentence); no pickles. Raises
+    StoreError where it can't be written.
     """
     picture = pictures.png(drawn(explained))
     if out.suffix.lower() == ".png":
-        return [_put(out, picture)]
-    return [_put(out / "maps.npz", _archive(explained)), _put(out / "maps.png", picture)]
-
-
-def _put(path: Path, content: bytes) -> Path:
-    """The file in its place, whole."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_bytes(content)
-        os.replace(aside, path)
-    except OSError as error:
-        if path.parent.is_dir():
-            aside.unlink(missing_ok=True)
-        why = (error.strerror or str(error)).lower()
-        raise StoreError(f"{str(path)!r} can't be written ({why}); choose another place with --out") from error
-    return path
+        return [put(out, picture)]
+    return [put(out / "maps.npz", _archive(explained)), put(out / "maps.png", picture)]
 
 
 def _archive(explained: Explained) -> bytes:
@@ -212,6 +212,8 @@ def _archive(explained: Explained) -> bytes:
             arrays[f"{method}.coarse"] = found.coarse.numpy()
         if found.completeness is not None:
             arrays[f"{method}.completeness"] = found.completeness.numpy()
+        if method in explained.gates:
+            arrays[f"{method}.check"] = np.array(explained.said(method))
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
     return buffer.getvalue()
@@ -231,5 +233,7 @@ def drawn(explained: Explained, said: Callable[[str], str] = lambda method: meth
             share = float(explained.probabilities[image, index])
             rows.append(Row([name, explained.classes[index], f"p = {share:.2f}"], cells))
     notes = [f"{said(method)}: {found.caution}" for method, found in explained.maps.items() if found.caution]
-    heads = ["image", *(said(method) for method in explained.maps)]
+    notes += [f"{said(method)}{explained.mark(method)} {checked(gate)}" for method, gate in explained.gates.items()]
+    notes += [] if explained.gates else [UNCHECKED]
+    heads = ["image", *(said(method) + explained.mark(method) for method in explained.maps)]
     return figure(heads, rows, signs=list(signs.values()), notes=notes)

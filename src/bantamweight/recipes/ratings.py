@@ -12,10 +12,10 @@ import numpy as np
 from bantamweight import pictures
 from bantamweight.data import Split
 from bantamweight.errors import InputError
-from bantamweight.explainers._core import explain
+from bantamweight.explainers._core import check, explain
+from bantamweight.explainers._told import logits_within
 from bantamweight.explainers.metrics._core import SENSITIVITIES
 from bantamweight.parts import configure
-from bantamweight.predict import logits_of
 from bantamweight.rng import generator
 from bantamweight.variants import Variant, build
 
@@ -50,6 +50,7 @@ def stimuli(
     use: Sequence[str | Mapping[str, Any]],
     *,
     seed: int = 0,
+    batch: int = 64,
     trust: bool = False,
     heard: Callable[[float, str], None] | None = None,
 ) -> Stimuli:
@@ -62,14 +63,15 @@ def stimuli(
     if not 2 <= len(set(names)) == len(names) <= 8:
         raise InputError(f"expected 2 to 8 different methods to compare, got {', '.join(names) or 'none'}")
     module, images = build(variant, trust=trust), split.floats()
-    predicted = logits_of(module, images).argmax(dim=1)
+    check(images, None, batch)
+    predicted = logits_within(module, images, batch).argmax(dim=1)
     order = generator(seed, "key", variant.hash).permutation(len(made))
     keys = {f"m{place}": made[int(which)] for place, which in enumerate(order)}
     drawn: dict[str, list[bytes]] = {}
     for done, (key, method) in enumerate(keys.items()):
         if heard is not None:
             heard(done / len(keys), method.name)
-        found = explain(method, module, images, predicted, strict=True)
+        found = explain(method, module, images, predicted, batch=batch, strict=True)
         maps = found.maps.abs() if method.name in SENSITIVITIES else found.maps
         drawn[key] = [
             _png(pictures.overlay(image, one, signed=False))  # one scale for all: colours must not tell methods apart

@@ -9,14 +9,14 @@ from typing import Any
 from torch import Tensor, nn
 
 from bantamweight.errors import InputError
-from bantamweight.explainers._core import Attributions, Explainer, explain
+from bantamweight.explainers._core import Attributions, Explainer, check, explain
+from bantamweight.explainers._told import logits_within
 from bantamweight.explainers.metrics._baselines import baselines
 from bantamweight.explainers.metrics._core import Metric, Precision, Scene, Scores, answers, scene
 from bantamweight.facts import Fact
 from bantamweight.judging.attribution import map_facts
 from bantamweight.judging.scores import gain_facts, gate_fact, score_facts, sentences
 from bantamweight.parts import configure
-from bantamweight.predict import logits_of
 from bantamweight.types import Bool, Images, Int64, Labels
 from bantamweight.variants import Variant, build
 
@@ -96,8 +96,9 @@ def score_maps(
 ) -> Scored:
     """As `score`, for methods and metrics that are made already; `columns` go into every fact."""
     _check(methods, metrics, objects)
+    check(images, labels, batch)
     answer = answers(module, images, precision=precision)
-    predicted = logits_of(module, images).argmax(dim=1)
+    predicted = logits_within(module, images, batch).argmax(dim=1)
     known: tuple[Explainer, ...] = baselines(seed)
     table: dict[tuple[str, str], Scores] = {}
     facts: list[Fact] = []

@@ -8,8 +8,11 @@ from bantamweight.lazy import lazy
 
 if TYPE_CHECKING:
     from bantamweight.reports._core import report
+    from bantamweight.reports._losses import loss_picture
     from bantamweight.reports._rating import Item, rating_page
 
-__all__ = ["Item", "rating_page", "report"]
+__all__ = ["Item", "loss_picture", "rating_page", "report"]
 
-__getattr__, __dir__ = lazy(__name__, {"Item": "_rating", "rating_page": "_rating", "report": "_core"})
+__getattr__, __dir__ = lazy(
+    __name__, {"Item": "_rating", "loss_picture": "_losses", "rating_page": "_rating", "report": "_core"}
+)

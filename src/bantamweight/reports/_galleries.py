@@ -9,7 +9,7 @@ from typing import Any
 
 from bantamweight.reports._run import Context
 
-__all__ = ["FAILS", "Gallery", "failing", "galleries", "named"]
+__all__ = ["FAILS", "UNSHOWN", "Gallery", "galleries", "marked", "marks", "named"]
 
 METHODS = {
     "gradient": "Saliency",
@@ -24,8 +24,8 @@ METHODS = {
     "lime": "LIME",
     "rise": "RISE",
 }
-FAILS = "fails the parameter check"
-"""The mark of a method whose maps hardly change when the model's parameters are re-initialised."""
+FAILS, UNSHOWN = "fails the parameter check", "not shown to pass the parameter check"
+"""Marks of a method whose maps hardly change when the model's parameters are re-initialised, or may hardly change."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,18 @@ def named(explainer: str) -> str:
     return METHODS.get(explainer, explainer.replace("_", " "))
 
 
-def failing(context: Context) -> set[tuple[str, str]]:
-    """Variants and methods that fail the check of the parameters: wherever such maps appear they are marked."""
-    return {(fact.variant, fact.item) for fact in context.find("mprt_failed") if fact.value}
+def marks(context: Context) -> dict[tuple[str, str], str]:
+    """Marks of variants and methods that don't pass the check of the parameters, for wherever such maps appear."""
+    return {
+        (fact.variant, fact.item): UNSHOWN if fact.value is None else FAILS
+        for fact in context.find("mprt_failed")
+        if fact.value != 0
+    }
+
+
+def marked(name: str, mark: str | None) -> str:
+    """A name with its mark behind it, if there is one."""
+    return f"{name} ({mark})" if mark else name
 
 
 def galleries(context: Context) -> list[Gallery]:

@@ -49,5 +49,5 @@ def _edges(images: Images) -> Float[Tensor, "b h w"]:
     """The length of Sobel's gradient of the brightness."""
     grey = F.pad(images.float().mean(dim=1, keepdim=True), (1, 1, 1, 1), mode="replicate")
     across = torch.tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]])
-    found = F.conv2d(grey, torch.stack([across, across.T])[:, None])
+    found = F.conv2d(grey, torch.stack([across, across.T])[:, None].to(grey))
     return found.norm(dim=1)

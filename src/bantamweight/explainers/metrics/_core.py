@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from bantamweight import rng
 from bantamweight.errors import InputError
-from bantamweight.explainers._core import Attributions, Explainer, explain
+from bantamweight.explainers._core import Attributions, Explainer, explain, on_device
 from bantamweight.types import Bool, Float, Images, Int, Int64, Logits
 
 __all__ = [
@@ -134,20 +134,22 @@ def answers(
 ) -> Callable[[Images], Logits]:
     """A fast form of the module (batch norm folded, channels last, bfloat16 where asked), as a function to logits.
 
-    It is a copy: the module stays as it is. `images` are a few that it takes.
+    It is a copy: the module stays as it is. `images` are a few that it takes. Images may be on the CPU and float32
+    whatever the module is; so are the logits.
     """
     import copy
 
     from bantamweight.models._fold import folded
 
-    net = folded(module, example=images[:8]) if fold else copy.deepcopy(module)
+    net = folded(module, example=on_device(images[:8], module)) if fold else copy.deepcopy(module)
     for part in net.modules():
         part.training = False
     net = net.requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def answer(rows: Images) -> Logits:
-        with torch.no_grad(), torch.autocast(rows.device.type, torch.bfloat16, enabled=precision == "bf16"):
-            told: Logits = net(rows.contiguous(memory_format=torch.channels_last)).float()
+        given = on_device(rows, net).contiguous(memory_format=torch.channels_last)
+        with torch.no_grad(), torch.autocast(given.device.type, torch.bfloat16, enabled=precision == "bf16"):
+            told: Logits = net(given).float().cpu()
         return told
 
     return answer

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from bantamweight import rng
 from bantamweight.errors import InputError
-from bantamweight.explainers._core import check
+from bantamweight.explainers._core import check, on_device
 from bantamweight.explainers._layers import Kind, Undefined, at_rest, find_layer, watch
 from bantamweight.explainers.pictures._search import Prior, Progress, search
 from bantamweight.types import Float, Images
@@ -51,36 +51,39 @@ def invert(
     """Images whose features at a layer are those of the images given: what the layer still knows of them.
 
     Minimises ||Phi(x) - Phi(x0)||^2 / ||Phi(x0)||^2 plus the prior (equation 1). `layer` is the last convolution
-    block's output unless named. `progress` hears the steps done and to do. The module is as it was on return.
+    block's output unless named. `progress` hears the steps done and to do. The module, which may be on any device and
+    in any precision, is as it was on return; what is returned is float32 on the CPU.
 
     Raises InputError for images outside [0, 1], a layer that is not there, or settings that can't be meant; Undefined
-    for a network without convolutions.
+    for a network without convolutions, or a layer that is silent.
     """
     check(images, None, batch)
     if restarts < 1:
         raise InputError(f"expected at least 1 restart, got {restarts}")
     with torch.inference_mode(False), at_rest(module):
-        at = find_layer(module, images[:1].expand(8, -1, -1, -1), layer)
-        wanted = torch.cat([_features(module, part, at).detach() for part in images.split(batch)])
+        given = on_device(images, module)
+        at = find_layer(module, given[:1].expand(8, -1, -1, -1), layer)
+        wanted = torch.cat([_features(module, part, at).detach() for part in given.split(batch)])
         size = wanted.flatten(1).square().sum(dim=1)
         if not bool((size > 0).all()):
-            raise InputError(f"expected layer {at!r} to say something of every image, but its features are all zero")
+            raise Undefined(f"expected layer {at!r} to say something of every image, but its features are all zero")
 
         def loss(shown: Images, rows: Tensor) -> Tensor:
             image = rows // restarts
-            missed = (_features(module, shown, at) - wanted[image]).flatten(1).square().sum(dim=1)
+            missed = (_features(module, shown.to(given.dtype), at) - wanted[image]).flatten(1).square().sum(dim=1)
             return missed / size[image]
 
         places = torch.arange(restarts, device=images.device).repeat(len(images))
-        keys = rng.fold(rng.image_keys(images).repeat_interleave(restarts), places + restarts * seed)
+        keys = rng.fold(rng.image_keys(images).repeat_interleave(restarts), places + restarts * seed).to(given.device)
         found = search(
             loss, keys, (images.shape[1], images.shape[2], images.shape[3]), name="inversion", prior=prior, steps=steps,
             scales=scales, rate=rate, rows=batch, progress=progress,
         )  # fmt: skip
         made, missed = _best(found.images, loss, restarts, batch)
+    images, made = images.float().cpu(), made.float().cpu()
     away = (images - images.mean(dim=(2, 3), keepdim=True)).flatten(1).norm(dim=1).clamp_min(1e-12)
     curves = {name: values.reshape(len(images), restarts, -1).cpu() for name, values in found.losses.items()}
-    return Inversion(made.cpu(), at, missed.cpu(), ((made - images).flatten(1).norm(dim=1) / away).cpu(), curves)
+    return Inversion(made, at, missed.cpu(), (made - images).flatten(1).norm(dim=1) / away, curves)
 
 
 def _best(made: Images, loss: object, restarts: int, batch: int) -> tuple[Images, Tensor]:
@@ -123,7 +126,7 @@ def depths(module: nn.Module, images: Images) -> tuple[str, str, str]:
             names.append(name)
         return output
 
-    probe = images[:1].expand(8, -1, -1, -1)
+    probe = on_device(images[:1], module).expand(8, -1, -1, -1)
     with at_rest(module), watch(module, visit):
         module(probe.clone())
     # A convolution is seen twice, as a module and as the function inside it; the module's name is kept.

@@ -8,7 +8,7 @@ from typing import Any
 from bantamweight.facts import Fact
 from bantamweight.reports._blocks import Block, Chart, Fragment, Panel, Prose, Table
 from bantamweight.reports._charts import dots
-from bantamweight.reports._galleries import FAILS, Gallery, failing, galleries, named
+from bantamweight.reports._galleries import FAILS, UNSHOWN, Gallery, galleries, marked, marks, named
 from bantamweight.reports._pictures import Album, album
 from bantamweight.reports._run import Context
 from bantamweight.reports._tables import pivot
@@ -72,15 +72,12 @@ def _grid(context: Context, family: str, found: Sequence[Gallery], most: int) ->
     chosen = sorted(chosen[:count], key=lambda item: not item.get("right"))
     if not methods or not chosen:
         return None
-    failed = failing(context)
+    mark = marks(context)
     tables: list[dict[str, Any]] = [
         {
             "name": named(method),
             "about": "original, then the map of each form",
-            "heads": [
-                context.variety(one.variant).form + (f" ({FAILS})" if (one.variant, method) in failed else "")
-                for one in found
-            ],
+            "heads": [marked(context.variety(one.variant).form, mark.get((one.variant, method))) for one in found],
             "rows": [_row(item, method, found) for item in chosen],
         }
         for method in methods
@@ -97,7 +94,10 @@ def _together(
     context: Context, methods: Sequence[str], found: Sequence[Gallery], chosen: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
     """Rows are a few images, each as every form of the net sees it, clean and attacked; columns are methods."""
-    failed = {method for variant, method in failing(context) if variant in {one.variant for one in found}}
+    shown = {one.variant for one in found}
+    # One head stands for several forms: that a method fails on one of them is the graver thing to say.
+    said = {(method, text) for (variant, method), text in marks(context).items() if variant in shown}
+    mark = {method: FAILS if (method, FAILS) in said else UNSHOWN for method, _ in said}
     rows = []
     for item in chosen:
         for one in found:
@@ -111,7 +111,7 @@ def _together(
     return {
         "name": "Methods side by side",
         "about": "the image as it was shown to each form, then the map of each method",
-        "heads": [named(method) + (f" ({FAILS})" if method in failed else "") for method in methods],
+        "heads": [marked(named(method), mark.get(method)) for method in methods],
         "rows": rows,
     }
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from bantamweight.reports import _words
 from bantamweight.reports._blocks import Block, Fragment, Panel, Prose
-from bantamweight.reports._galleries import FAILS, Gallery, failing, galleries, named
+from bantamweight.reports._galleries import Gallery, galleries, marked, marks, named
 from bantamweight.reports._pictures import Album, album
 from bantamweight.reports._run import Context
 
@@ -29,11 +29,11 @@ def gallery(context: Context, *, most_images: int = 420, most_bytes: int = 2_200
     count = max(2, most_images // (per_item * len(found)))
     paths = [path for one in found for item in one.items[:count] for path in one.paths(item).values()]
     pictures = album(paths, most=most_bytes)
-    failed = failing(context)
+    mark = marks(context)
     values = [
         {
             "title": one.title,
-            "items": [_example(one, item, pictures, failed) for item in one.items[:count]],
+            "items": [_example(one, item, pictures, mark) for item in one.items[:count]],
             "undefined": one.undefined,
         }
         for one in found
@@ -50,7 +50,9 @@ def gallery(context: Context, *, most_images: int = 420, most_bytes: int = 2_200
     return Panel("Before and after an attack", 130, blocks, lead)
 
 
-def _example(one: Gallery, item: Mapping[str, Any], pictures: Album, failed: set[tuple[str, str]]) -> dict[str, Any]:
+def _example(
+    one: Gallery, item: Mapping[str, Any], pictures: Album, mark: Mapping[tuple[str, str], str]
+) -> dict[str, Any]:
     files = {key: pictures.get(path) for key, path in one.paths(item).items()}
     # An image that was wrong before was not attacked: there is no after to show.
     attacked = bool(item.get("attacked", True))
@@ -69,7 +71,7 @@ def _example(one: Gallery, item: Mapping[str, Any], pictures: Album, failed: set
         "gain": _words.number(item.get("gain")),
         "strip": {key: files.get(key, "") for key in ("original", "perturbation", "adversarial")},
         "maps": [
-            _pair(name, files, item, (one.variant, name) in failed)
+            _pair(name, files, item, mark.get((one.variant, name)))
             for name in one.explainers
             if files.get(f"{name} clean")
         ],
@@ -77,10 +79,10 @@ def _example(one: Gallery, item: Mapping[str, Any], pictures: Album, failed: set
     }
 
 
-def _pair(name: str, files: Mapping[str, str], item: Mapping[str, Any], failed: bool) -> dict[str, Any]:
+def _pair(name: str, files: Mapping[str, str], item: Mapping[str, Any], mark: str | None) -> dict[str, Any]:
     flat = item.get("flat") or []
     return {
-        "name": named(name) + (f" ({FAILS})" if failed else ""),
+        "name": marked(named(name), mark),
         "before": files.get(f"{name} clean", ""),
         "after": files.get(f"{name} adversarial", ""),
         "flat": [state for state in ("clean", "adversarial") if f"{name} {state}" in flat],

@@ -8,7 +8,7 @@ from bantamweight.facts import Fact
 from bantamweight.reports import _words
 from bantamweight.reports._blocks import Block, Cell, Chart, Group, Panel, Prose, Table
 from bantamweight.reports._charts import lines
-from bantamweight.reports._galleries import FAILS, failing, named
+from bantamweight.reports._galleries import FAILS, marks, named
 from bantamweight.reports._run import Context
 
 __all__ = ["trust"]
@@ -55,11 +55,12 @@ def _scores(context: Context, name: str) -> Table:
     there = [metric for metric in METRICS if context.find(f"map_{metric}", variant=name)]
     cells = {(fact.item, metric): fact for metric in there for fact in context.find(f"map_{metric}", variant=name)}
     methods = list(dict.fromkeys(method for method, _ in cells))
-    failed = failing(context)
+    mark = marks(context)
     rows: list[Sequence[str | Cell]] = []
     for method in sorted(methods, key=BASELINES.__contains__):
-        kind = "quiet" if method in BASELINES else "bad" if (name, method) in failed else ""
-        tag = "knows nothing" if method in BASELINES else FAILS if kind else ""
+        said = mark.get((name, method), "")
+        kind = "quiet" if method in BASELINES else "bad" if said == FAILS else ""
+        tag = "knows nothing" if method in BASELINES else said
         rows.append([Cell(named(method), tag, kind), *(_words.short(cells.get((method, metric))) for metric in there)])
     counts = sorted({fact.n for fact in cells.values() if fact.n is not None})
     said = _words.whole(counts[-1]) if counts else "0"
