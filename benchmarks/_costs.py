@@ -166,10 +166,11 @@ def peak(options: argparse.Namespace) -> None:
     """In a process of its own: one run with `out`, then the peak. Images beyond the test are its mirror images."""
     net = variant(options.nets[0])
     _, split, _ = judged_images(net, str(shared() / "data" / "cifar10" / "test.parquet"))
-    images, labels = split.images, split.labels.long()
-    while len(labels) < options.n:
-        images, labels = torch.cat([images, split.images.flip(-1)]), torch.cat([labels, split.labels.long()])
-    images, labels = images[: options.n], labels[: options.n]
+    rows = torch.arange(options.n) % len(split)
+    images, labels = split.images[rows], split.labels.long()[rows]
+    again = slice(len(split), None)
+    images[again] = images[again].flip(-1)
+    del split  # only the images asked for count
     before = peak_bytes()
     which: dict[str, Any] = {"protocol": options.protocol}
     if not options.protocol:

@@ -18,7 +18,6 @@ from _scene import columns, note, row
 
 from bantamweight import parts
 from bantamweight.explainers import explain
-from bantamweight.explainers._fast import Fast
 
 PLAIN = "plain inference"
 
@@ -64,27 +63,13 @@ def _measured(options: argparse.Namespace, name: str, size: int, n: int) -> list
 
     net.register_forward_pre_hook(before)
     net.register_forward_hook(after)
-    quick = mock.patch.object(Fast, "answer", _answering(Fast.answer, clock))
-    with quick, mock.patch.object(torch.autograd, "grad", _timed(torch.autograd.grad, clock)):
+    with mock.patch.object(torch.autograd, "grad", _timed(torch.autograd.grad, clock)):
         started = perf_counter()
         explain(method, net, x, batch=n)
         whole = perf_counter() - started
     rest = whole - clock["forward"] - clock["backward"]
     rows = [f"{clock['in'] / n:.1f}", f"{clock['out'] / n:.1f}"]
     return rows + [f"{1000 * value / n:.1f}" for value in (clock["forward"], clock["backward"], rest)]
-
-
-def _answering(answer: Callable[..., Any], clock: dict[str, Any]) -> Callable[..., Any]:
-    """The fused form's forwards, which no hook sees."""
-
-    def call(self: Fast, rows: Any) -> Any:
-        started = perf_counter()
-        told = answer(self, rows)
-        clock["forward"] += perf_counter() - started
-        clock["in"] += len(rows)
-        return told
-
-    return call
 
 
 def _timed(grad: Callable[..., Any], clock: dict[str, Any]) -> Callable[..., Any]:

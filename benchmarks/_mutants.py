@@ -8,6 +8,8 @@ from __future__ import annotations
 MINIMUM = "tests/attacks/test_minimum_norm.py tests/attacks/test_conformance.py"
 FIXED = "tests/attacks/test_linear.py tests/attacks/test_budget.py tests/attacks/test_conformance.py"
 DECISION = "tests/attacks/test_decisions.py tests/attacks/test_conformance.py"
+CASCADE = "tests/attacks/test_cascade.py tests/attacks/test_invariants_cascade.py"
+INVARIANTS = "tests/attacks/test_invariants.py tests/attacks/test_conformance.py"
 AUTO = "apgd or auto_pgd or checkpoints or halved or sparse or lane or nearest"
 
 TESTS: dict[str, tuple[str, str]] = {
@@ -21,8 +23,8 @@ TESTS: dict[str, tuple[str, str]] = {
     "attacks/r_fgsm.py": (FIXED, "r_fgsm"),
     "attacks/mi_fgsm.py": (FIXED, "mi_fgsm"),
     "attacks/pgd.py": (FIXED, "pgd or dated or raises_the_target"),
-    "attacks/apgd.py": (FIXED, AUTO),
-    "attacks/_auto.py": (FIXED, AUTO),
+    "attacks/apgd.py": (f"tests/attacks/test_invariants_targets.py {FIXED}", f"test_invariants_targets or {AUTO}"),
+    "attacks/_auto.py": (f"tests/attacks/test_invariants_auto.py {FIXED}", f"rises_are_counted or {AUTO}"),
     "attacks/_auto_rules.py": (FIXED, AUTO),
     "attacks/pma.py": (FIXED, "pma or margin_attack"),
     "attacks/square.py": (f"tests/attacks/test_square.py {FIXED}", "square or random_search"),
@@ -34,6 +36,12 @@ TESTS: dict[str, tuple[str, str]] = {
     "attacks/fab.py": (MINIMUM, "fab"),
     "attacks/boundary.py": (DECISION, "boundary"),
     "attacks/hop_skip_jump.py": (DECISION, "hop"),
+    "attacks/_verdicts.py": (f"{CASCADE} {INVARIANTS}", "ddn or pma or further_starts"),
+    "attacks/_smallest.py": ("tests/attacks/test_linear.py", "smallest"),
+    "attacks/_transferred.py": ("tests/attacks/test_invariants_transferred.py", ""),
+    "attacks/_patience.py": ("tests/attacks/test_cascade.py", "retires"),
+    "attacks/_cascade.py": (CASCADE, "each_part or closest_call or later_part"),
+    "attacks/_wrappers.py": ("tests/attacks/test_wrappers.py", "eot_of or straight_through or bpda"),
     **{f"threats/{name}.py": ("tests/test_threats.py", "") for name in ("_core", "_level", "linf", "l2", "l1", "l0")},
 }
 """For each file the test files and which of their tests (pytest's -k): those that know the answer in closed form, and
@@ -52,7 +60,7 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
         ("rows.targets[index]) + attack.confidence < 0", "rows.targets[index]) + attack.confidence < 1"),
         ("broken[index] & (size < torch.minimum(score, found_size))", "broken[index]"),
         ("better = inside & (gap < score)", "better = inside & (gap > score)"),
-        ("attacked = (clean.argmax(dim=1) == labels) &", "attacked = (clean.argmax(dim=1) >= 0) &"),
+        ("attacked = correct(clean, labels) &", "attacked = (clean.argmax(dim=1) >= 0) &"),
     ],
     "attacks/_objectives.py": [
         ("return torch.where(targets >= 0, -loss, loss)", "return torch.where(targets >= 0, loss, -loss)"),
@@ -62,8 +70,11 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
         ("lead = logits.gather(1, targets", "lead = -logits.gather(1, targets"),
     ],
     "attacks/_parts.py": [
-        ("points + length * turned, rows", "points - length * turned, rows"),
-        ("norm.project(points + length * turned, rows.images, rows.eps)", "points + length * turned"),
+        ("points + norm.step(slope,", "points - norm.step(slope,"),
+        (
+            "norm.project(points + norm.step(slope, points, rate(rows)), rows.images, rows.eps)",
+            "points + norm.step(slope, points, rate(rows))",
+        ),
         ('decay * memory["momentum"] + share', 'decay * memory["momentum"] - share'),
         ("others = clean_logits.scatter(1, labels[:, None], -torch.inf)", "others = -clean_logits"),
     ],
@@ -88,11 +99,11 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
         ("objective=cross_entropy,", "objective=lambda *row: -cross_entropy(*row),"),
         ("constant(None, 1.0 - share)", "constant(None, share)"),
         ("norm.project(rows.images + step, rows.images, rows.eps)", "rows.images + step"),
-        ("(share * rows.eps)", "rows.eps"),
+        ("share * rows.eps)", "rows.eps)"),
     ],
     "attacks/mi_fgsm.py": [
         ("objective=cross_entropy,", "objective=lambda *row: -cross_entropy(*row),"),
-        ("momentum(threat.norm, decay)", "momentum(threat.norm, -decay)"),
+        ("momentum(decay)", "momentum(-decay)"),
         ("1.0 / max(steps, 1)", "0.5 / max(steps, 1)"),
     ],
     "attacks/pgd.py": [
@@ -102,7 +113,7 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
     ],
     "attacks/apgd.py": [
         ("objective=lambda _: OBJECTIVES[objective]", "objective=lambda _: lambda *row: -OBJECTIVES[objective](*row)"),
-        ("chosen((rows.targets >= 0).long(), to_aim, dlr)", "chosen((rows.targets < 0).long(), to_aim, dlr)"),
+        ("chosen(wanted.long(), to_aim, dlr)", "chosen((~wanted).long(), to_aim, dlr)"),
         ("aim=likeliest(classes)", "aim=likeliest(1)"),
     ],
     "attacks/_auto.py": [
@@ -125,7 +136,7 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
     ],
     "attacks/square.py": [
         ('(loss < state["loss"]) |', '(loss > state["loss"]) |'),
-        ("best = select(better, ", "best = select(~better, "),
+        ("best = _kept(better, ", "best = _kept(~better, "),
         ("of_target = -cross_entropy(", "of_target = cross_entropy("),
         ("gap = margin(answer.logits, rows.labels, rows.aims)", "gap = -margin(answer.logits, rows.labels, rows.aims)"),
     ],
@@ -193,6 +204,39 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
         ("stepped = edge + state", "stepped = edge - state"),
         ('share * state["reach"])', 'state["reach"])'),
     ],
+    "attacks/_verdicts.py": [
+        ("success = attacked & (gaps < 0)", "success = attacked & (gaps > 0)"),
+        ("success = attacked & (gaps < 0)", "success = gaps < 0"),
+        ("stored[lost] = best.fallback[lost]", "stored[lost] = best.image[lost]"),
+        ("labels[rows], targets[rows]) < 0", "labels[rows], targets[rows]) > 0"),
+        ("held = (not bool(self.broken[sample]), ", "held = (bool(self.broken[sample]), "),
+    ],
+    "attacks/_smallest.py": [
+        ("torch.where(broken, middle, high[open_rows])", "torch.where(~broken, middle, high[open_rows])"),
+        ("torch.where(broken, low[open_rows], middle)", "torch.where(~broken, low[open_rows], middle)"),
+        ('high[~torch.from_numpy(verdicts["right"])] = 0.0', "pass"),
+    ],
+    "attacks/_transferred.py": [
+        ("threat.norm.project(rows.starts, rows.images, rows.eps)", "rows.starts"),
+        ("threat.norm.project(rows.starts, ", "threat.norm.project(2.0 * rows.images - rows.starts, "),
+        ("rows.images, rows.eps)", "rows.images, 0.5 * rows.eps)"),
+    ],
+    "attacks/_patience.py": [
+        ("torch.minimum(best, margin(", "torch.minimum(best, -margin("),
+        ("best * every < hope *", "best * every > hope *"),
+        ("(then - best) * left", "(best - then) * left"),
+    ],
+    "attacks/_cascade.py": [
+        ('np.flatnonzero(verdicts["attacked"] & ~verdicts["success"])', 'np.flatnonzero(verdicts["attacked"])'),
+        ('(new["margin"] < columns["margin"][rows])', '(new["margin"] > columns["margin"][rows])'),
+        ('np.where(new["success"], number, -1)', 'np.where(new["attacked"], number, -1)'),
+        ('old["forwards"] + new["query"], -1)', 'new["query"], -1)'),
+    ],
+    "attacks/_wrappers.py": [
+        ("samples=query.samples * samples", "samples=query.samples"),
+        ("(answer - values).detach()", "(answer - values)"),
+        ("return values + (answer - values).detach()", "return -values + (answer + values).detach()"),
+    ],
     "threats/_core.py": [
         ("room = corner.to(points.dtype).sub_(points).abs_()", "room = points.clone()"),
         ("per_row(-value.sign())", "per_row(value.sign())"),
@@ -200,11 +244,12 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
     ],
     "threats/_level.py": [
         ("return torch.minimum(room, wanted)", "return wanted"),
-        ("torch.minimum((amounts - level).clamp_min_(0.0), caps)", "(amounts - level).clamp_min_(0.0)"),
+        ("return torch.minimum(over.clamp_min_(0.0), caps), sloping", "return over.clamp_min_(0.0), sloping"),
         ("order = worth.argsort(dim=1, descending=True, stable=True)", "order = worth.argsort(dim=1, stable=True)"),
         ("(total(weights * room) <= need)", "(total(weights * room) > need)"),
     ],
     "threats/linf.py": [
+        ("return per_row(length) * self.steepest(gradient, points)", "return self.steepest(gradient, points)"),
         ("return delta.abs().flatten(1).amax(dim=1)", "return delta.flatten(1).amax(dim=1)"),
         ("out=low).clamp_(0.0, 1.0)", "out=low)"),
         ("return gradient.sign()", "return -gradient.sign()"),
@@ -212,6 +257,7 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
         ("return total(gradient.abs())", "return gradient.abs().flatten(1).amax(dim=1)"),
     ],
     "threats/l2.py": [
+        ("return per_row(length) * self.steepest(gradient, points)", "return self.steepest(gradient, points)"),
         (").clamp_max(1.0)\n        return delta", ")\n        return delta"),
         ("self.ball(points - origin, eps)).clamp_(0.0, 1.0)", "self.ball(points - origin, eps))"),
         ("return scaled / per_row(", "return -scaled / per_row("),
@@ -219,17 +265,24 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
         ("total(delta.square()).sqrt()", "total(delta.square())"),
     ],
     "threats/l1.py": [
+        ("return per_row(length) * self.steepest(gradient, points)", "return self.steepest(gradient, points)"),
         ("return delta.sign() * kept.reshape(delta.shape)", "return kept.reshape(delta.shape)"),
         ("reach(origin, delta).flatten(1), eps)", "torch.full_like(delta, math.inf).flatten(1), eps)"),
         ("return gradient.sign() * shares", "return -gradient.sign() * shares"),
-        ("(rises >= least) & (rises > 0)", "rises > 0"),
+        (".sub_(above(least.expand_as(rises), rises)).clamp_min_(0.0)", ""),
         ("return torch.where(per_row(over), inwards, moved)", "return moved"),
     ],
     "threats/l0.py": [
         ("return total((delta != 0).any(dim=1)", "return total((delta != 0).all(dim=1)"),
         ("_first(_joined(saved), eps), clipped", "_first(-_joined(saved), eps), clipped"),
         ("_first(_joined(delta.square()), eps)", "_first(_joined(delta), eps)"),
-        ("gradient.sign() * room, 0.0)", "-gradient.sign() * room, 0.0)"),
+        (
+            "return torch.where(best, gradient.sign() * room, 0.0)\n",
+            "return torch.where(best, -gradient.sign() * room, 0.0)\n",
+        ),
+        ("beyond = BEYOND * gradient", "beyond = -BEYOND * gradient"),
+        ("_first(gains, length.ceil()", "_first(-gains, length.ceil()"),
+        ("_first(gains, length.ceil().clamp_min(1.0))", "_first(gains, torch.ones_like(length))"),
         ("rank < (eps * (1.0 + TOLERANCE)).floor()", "rank <= (eps * (1.0 + TOLERANCE)).floor()"),
     ],
 }

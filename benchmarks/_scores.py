@@ -78,7 +78,11 @@ def _table(facts: Sequence[Fact], metrics: Sequence[str]) -> None:
     for item in dict.fromkeys(fact.item for fact in facts):
         gate = cells.get((item, "mprt_failed"))
         told = [_said(cells.get((item, f"map_{name}"))) for name in metrics]
-        row(item, *told, "" if gate is None else "fails" if gate.value else "passes")
+        row(
+            item,
+            *told,
+            "" if gate is None else "not shown" if gate.value is None else "fails" if gate.value else "passes",
+        )
 
 
 def _said(fact: Fact | None) -> str:

@@ -144,6 +144,29 @@ def test_steepest_is_the_best_unit_direction(norm, seed):
     assert torch.allclose(inner(way, gradient).float(), best[norm.name], rtol=1e-5)
 
 
+@ALL
+@given(seed=SEEDS)
+@FEW
+def test_a_step_is_as_long_as_it_is_asked_to_be(norm, seed):
+    points, gradient = scene(seed, 1.0)
+    gradient = gradient - points
+    # Off the edges of the box, so that every pixel can move.
+    points = 0.1 + 0.8 * points
+    length = torch.tensor([0.2, 1.0, 2.5, 4.0])
+    found = norm.step(gradient, points, length)
+    if norm.name == "l0":  # the rest lies beyond the box
+        found = (points + found).clamp(0.0, 1.0) - points
+    else:
+        assert torch.allclose(norm.size(found), length, rtol=1e-5)
+        assert torch.allclose(found, length[:, None, None, None] * norm.steepest(gradient, points))
+        return
+    assert norm.size(found).tolist() == [1, 1, 3, 4], "whole pixels, and at least one"
+    room = torch.where(gradient > 0, 1 - points, points)
+    gains = (gradient.abs() * room).sum(dim=1).flatten(1).sort(dim=1, descending=True).values
+    best = torch.stack([row[:count].sum() for row, count in zip(gains, (1, 1, 3, 4), strict=True)])
+    assert torch.allclose(inner(found, gradient).float(), best, rtol=1e-4)
+
+
 @given(seed=SEEDS)
 @FEW
 def test_l1_steps_move_the_best_hundredth_that_the_box_leaves_free(seed):
@@ -298,6 +321,7 @@ def test_a_row_does_not_depend_on_the_others(norm, shape):
         "project": lambda i: norm.project(points[i], origin[i], eps[i]),
         "sample": lambda i: norm.sample(origin[i], eps[i], keys[i], "start"),
         "steepest": lambda i: norm.steepest(points[i], origin[i]),
+        "step": lambda i: norm.step(points[i], origin[i], eps[i].clamp_max(1e6)),
         "hyperplane": lambda i: norm.hyperplane(origin[i], points[i], offset[i]),
     }
     for name, call in calls.items():

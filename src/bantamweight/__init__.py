@@ -32,6 +32,9 @@ _HOMES = {
     "attack": "recipes.attack",
     "robustness": "recipes.robustness",
     "attack_shipped": "recipes.shipped",
+    "cascade": "attacks._cascade",
+    "eot": "attacks._wrappers",
+    "bpda": "attacks._wrappers",
     "shipped_oracle": "recipes.shipped",
     "load_coded": "compression",
     "rounded": "compression",
@@ -49,6 +52,8 @@ _HOMES = {
 }
 
 if TYPE_CHECKING:
+    from bantamweight.attacks._cascade import cascade
+    from bantamweight.attacks._wrappers import bpda, eot
     from bantamweight.compression import load_coded, rounded, save_coded
     from bantamweight.data import load as load_data
     from bantamweight.errors import InputError
@@ -85,9 +90,12 @@ __all__ = [
     "attack",
     "attack_shipped",
     "bench",
+    "bpda",
     "build",
+    "cascade",
     "clean",
     "compress",
+    "eot",
     "evaluate",
     "explain",
     "export",

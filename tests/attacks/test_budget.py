@@ -23,9 +23,9 @@ THREATS = {"linf": linf(eps=0.04), "l2": l2(eps=0.2), "l1": l1(eps=1.5), "l0": l
 # Of the most that any perturbation can do to the margin, the share that every image must lose. One step and a random
 # search don't get everything in every norm; everything else does, or nearly.
 LEAST = {
-    "fgsm": {"linf": 0.9999, "l2": 0.9999, "l1": 0.3, "l0": 0.3},
-    "r_fgsm": {"linf": 0.9999, "l2": 0.9999, "l1": 0.3, "l0": 0.3},
-    "pgd": {"linf": 0.9999, "l2": 0.97, "l1": 0.75, "l0": 0.8},
+    "fgsm": {"linf": 0.9999, "l2": 0.9999, "l1": 0.3, "l0": 0.9999},
+    "r_fgsm": {"linf": 0.9999, "l2": 0.9999, "l1": 0.3, "l0": 0.6},
+    "pgd": {"linf": 0.9999, "l2": 0.97, "l1": 0.75, "l0": 0.9999},
     "mi_fgsm": {"linf": 0.9999, "l2": 0.9999, "l1": 0.8, "l0": 0.9999},
     "apgd": {"linf": 0.9999, "l2": 0.9999, "l1": 0.999},
     "apgd_t": {"linf": 0.9999, "l2": 0.9999, "l1": 0.999},
@@ -181,10 +181,10 @@ def test_sparse_steps_follow_the_best_perturbation():
 def test_momentum_adds_up_gradients_of_size_one():
     rows = rows_of(grey_images(1))
     first, second = torch.randn(2, 1, 3, 4, 4, generator=torch.Generator().manual_seed(0))
-    direction = momentum(LINF, 0.5)
-    turned, memory = direction.turn(rows, direction.init(rows), 1e-30 * first, rows.images)
-    assert torch.equal(turned, first.sign())
-    _, memory = direction.turn(rows, memory, 7.0 * second, rows.images)
+    direction = momentum(0.5)
+    slope, memory = direction.turn(direction.init(rows), 1e-30 * first)
+    assert torch.equal(LINF.steepest(slope, rows.images), first.sign())
+    _, memory = direction.turn(memory, 7.0 * second)
     wanted = 0.5 * first / first.abs().sum() + second / second.abs().sum()
     assert torch.allclose(memory["momentum"], wanted, atol=1e-7)
 

@@ -6,12 +6,18 @@ import pytest
 import torch
 
 from bantamweight.errors import InputError
+from bantamweight.explainers import Explainer, explain
 from bantamweight.explainers.grad_cam import grad_cam
 from bantamweight.explainers.gradient import gradient
+from bantamweight.explainers.lime import lime
+from bantamweight.explainers.occlusion import occlusion
+from bantamweight.explainers.rise import rise
+from bantamweight.explainers.score_cam import score_cam
 from bantamweight.facts import select
 from bantamweight.models.mlp import mlp
 from bantamweight.models.small_cnn import small_cnn
-from bantamweight.recipes.explain_cost import explain_cost, peak_bytes
+from bantamweight.recipes.explain_cost import _watched, explain_cost, peak_bytes
+from tests.explainers.nets import images, pooled_net
 
 
 def test_the_peak_is_what_is_held_at_once() -> None:
@@ -31,8 +37,8 @@ def test_the_peak_is_what_is_held_at_once() -> None:
 @pytest.fixture(scope="module")
 def facts():
     torch.manual_seed(0)
-    net, images = small_cnn(size=16).eval(), torch.rand(8, 3, 16, 16)
-    return explain_cost(net, images, [gradient(), grad_cam()], batches=(1, 8), runs=6, variant="net")
+    net, rows = small_cnn(size=16).eval(), torch.rand(8, 3, 16, 16)
+    return explain_cost(net, rows, [gradient(), grad_cam()], batches=(1, 8), runs=6, variant="net")
 
 
 def test_passes_are_counted_with_their_padding(facts) -> None:
@@ -41,6 +47,34 @@ def test_passes_are_counted_with_their_padding(facts) -> None:
         (forwards,) = select(facts, "explain_forwards", item="gradient", batch=batch)
         (backwards,) = select(facts, "explain_backwards", item="gradient", batch=batch)
         assert (forwards.value, backwards.value) == (2 * padding, padding)
+
+
+MADE = 3
+"""Forwards of eight rows by which the fast copy is made: folding looks before and after, fusing once."""
+
+
+@pytest.mark.parametrize("batch", [1, 8])
+@pytest.mark.parametrize(
+    ("method", "eights", "made_up"),
+    [
+        (rise(masks=40), 1, 40),
+        (lime(samples=30), 1, 30),
+        (occlusion(window=6, stride=3), 1, 1 + 9),  # the whole image; squares at 0, 3 and 6 in both directions
+        (score_cam(), 3, 16 + 1),  # also the search for the layer and its activations; a mask per channel and none
+    ],
+    ids=["rise", "lime", "occlusion", "score_cam"],
+)
+def test_forwards_of_methods_that_only_ask_are_counted(
+    method: Explainer, eights: int, made_up: int, batch: int
+) -> None:
+    """Made-up images in tiles of eight, and beside them the answer that is explained and what is looked at first."""
+    net = pooled_net()
+    with _watched(net) as watch:
+        explain(method, net, images(batch), batch=batch)
+    assert watch.rows_forward == 8 * (MADE + eights) + 8 * -(-made_up * batch // 8)
+    assert watch.rows_backward == 0
+    assert watch.forward > 0
+    assert not net._forward_hooks
 
 
 def test_times_have_intervals_and_parts(facts) -> None:

@@ -12,6 +12,7 @@ from bantamweight.explainers._core import Explainer, Heat
 from bantamweight.explainers.gradient import gradient
 from bantamweight.facts import select
 from bantamweight.models.mlp import mlp
+from bantamweight.models.small_cnn import small_cnn
 from bantamweight.parts import configure
 from bantamweight.recipes.scores import GIVEN, score, score_maps
 
@@ -81,6 +82,28 @@ def test_a_method_without_meaning_is_said_and_the_rest_is_scored(split) -> None:
     assert found.undefined["grad_cam"].startswith("no convolution")
     assert found.sentences[0].startswith("grad_cam has no meaning for this model")
     assert ("gradient", "sparseness") in found.scores
+
+
+def test_a_net_in_another_precision_is_scored_as_it_is_explained(split) -> None:
+    metrics = [{"use": "mprt", "most": 2}, {"use": "deletion", "steps": 4}, "road", "faithfulness_correlation"]
+    x, labels = split.floats()[:4], split.labels[:4]
+    torch.manual_seed(0)
+    net = small_cnn(size=24, classes=4).eval()
+    plain = score(net, x, labels, ["grad_cam"], metrics)
+    exact = score(net.double(), x, labels, ["grad_cam"], metrics)
+    assert next(net.parameters()).dtype == torch.float64
+    for metric in ("deletion", "road"):
+        left, right = (torch.from_numpy(found.scores["grad_cam", metric].values) for found in (plain, exact))
+        torch.testing.assert_close(left, right, rtol=0, atol=1e-4)
+
+
+def test_what_is_scored_is_a_net_at_rest(split) -> None:
+    """A net in training mode would be asked with dropout, and its running statistics would move."""
+    net = small_cnn(size=24, classes=4).train()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    score(net, split.floats()[:4], split.labels[:4], ["gradient"], ["sparseness"])
+    assert net.training
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 
@@ -36,10 +37,17 @@ class Plan:
     def at(self, step: Int64[Tensor, " b"]) -> tuple[Float[Tensor, " b"], Bool[Tensor, " b"], Int64[Tensor, " b"]]:
         """Radius, begin and window of the rows' queries; past the end, of the last one."""
         here = step.clamp_max(len(self.radius) - 1)
-        radius, begins, window = (
-            torch.tensor(column, device=step.device)[here] for column in (self.radius, self.begins, self.window)
-        )
+        radius, begins, window = (column[here] for column in _columns(self, step.device))
         return radius, begins, window
+
+
+@cache
+def _columns(schedule: Plan, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """A plan's columns on a device; copied there once, because a copy from the host makes a device wait."""
+    radius, begins, window = (
+        torch.tensor(column, device=device) for column in (schedule.radius, schedule.begins, schedule.window)
+    )
+    return radius, begins, window
 
 
 @dataclass(frozen=True)

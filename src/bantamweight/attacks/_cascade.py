@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from bantamweight.predict import LARGER
 from bantamweight.threats import Threat
 from bantamweight.types import Images, Labels, Logits
 
-__all__ = ["Cascade", "Part", "added", "cascade", "fall", "merged", "overlaid"]
+__all__ = ["Cascade", "Part", "added", "cascade", "credited", "fall", "merged", "overlaid", "sized"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,11 @@ class Cascade:
 
 @dataclass(frozen=True)
 class Part:
-    """What one attack of a cascade did: images it was given and broke, queries and seconds it took."""
+    """What one attack of a cascade did: images it was given and broke, queries and seconds it took.
+
+    Where each attack seeks the smallest perturbation, all are given every image, and `broken` counts those whose
+    smallest is this attack's.
+    """
 
     name: str
     given: int
@@ -70,14 +74,16 @@ def fall(
 
     The verdict columns get one more, `part`: the number of the attack that broke the image, -1 where none did.
     `query`, `forwards` and `backwards` run on through the parts. An image that stands keeps the picture on which it
-    came closest. `rounding` looks at each success in 8 bits too. `on_part` hears the name of each part and how many
+    came closest. Where `until` is "converged" no image leaves: the smallest success of all parts is kept. `rounding`
+    looks at each success in 8 bits too. `on_part` hears the name of each part and how many
     images it is given.
     """
     clean = oracle.judge(images) if clean is None else clean
     verdicts: Verdicts | None = None
     said: list[Part] = []
+    smallest = sized(threat) if protocol.until == "converged" else None
     for number, attack in enumerate(protocol.parts):
-        open_rows = torch.arange(len(images)) if verdicts is None else _standing(verdicts)
+        open_rows = torch.arange(len(images)) if verdicts is None or smallest else _standing(verdicts)
         if on_part is not None:
             on_part(attack.name, len(open_rows))
         started = time.perf_counter()
@@ -98,45 +104,60 @@ def fall(
             starts=None if starts is None else starts[open_rows],
             rounding=rounding or protocol.until == "converged",
         )
-        verdicts = merged(verdicts, new, open_rows, number)
-        seconds = time.perf_counter() - started
-        given, broken = int(new["attacked"].sum()), int(new["success"].sum())
-        said.append(Part(attack.name, given, broken, int(new["forwards"].sum()), int(new["backwards"].sum()), seconds))
+        verdicts = merged(verdicts, new, open_rows, number, smallest)
+        seconds, given = time.perf_counter() - started, int(new["attacked"].sum())
+        said.append(Part(attack.name, given, 0, int(new["forwards"].sum()), int(new["backwards"].sum()), seconds))
     assert verdicts is not None
+    said = credited(said, verdicts["part"])
     return Verdicts(protocol.name, str(threat), verdicts.columns, verdicts.images), said
+
+
+def sized(threat: Threat) -> str:
+    """The column of sizes in the threat's norm."""
+    return f"size_{threat.norm.name}"
+
+
+def credited(parts: Sequence[Part], part: np.ndarray) -> list[Part]:
+    """The parts, each with the images that were broken by it."""
+    return [replace(one, broken=int((part == number).sum())) for number, one in enumerate(parts)]
 
 
 def _standing(verdicts: Verdicts) -> Tensor:
     return torch.from_numpy(np.flatnonzero(verdicts["attacked"] & ~verdicts["success"]))
 
 
-def merged(before: Verdicts | None, new: Verdicts, index: Tensor, number: int) -> Verdicts:
+def merged(before: Verdicts | None, new: Verdicts, index: Tensor, number: int, smallest: str | None = None) -> Verdicts:
     """Verdicts so far with those of one more attack on some of their rows; nothing passed in is changed."""
     columns = {**new.columns, "part": np.where(new["success"], number, -1)}
     if before is None:
         return Verdicts(new.attack, new.threat, columns, new.images)
-    columns, closer = overlaid(before.columns, columns, index.numpy())
+    columns, closer = overlaid(before.columns, columns, index.numpy(), smallest)
     images = before.images.clone()
     images[index[torch.from_numpy(closer)]] = new.images[torch.from_numpy(closer)]
     return Verdicts(before.attack, before.threat, columns, images)
 
 
 def overlaid(
-    before: dict[str, np.ndarray], new: dict[str, np.ndarray], rows: np.ndarray
+    before: dict[str, np.ndarray], new: dict[str, np.ndarray], rows: np.ndarray, smallest: str | None = None
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Columns with those of a later attack laid over some rows, and which of these rows it changed the picture of.
 
-    An image that stands so far keeps its closest call: the smallest margin, whichever attack found it.
+    An image that stands so far keeps its closest call: the smallest margin, whichever attack found it. One that is
+    broken keeps its picture, unless `smallest` names a column of sizes in which the later success is smaller. What was
+    not attacked (the images of the class aimed for) has no closest call.
     """
     columns = {name: values.copy() for name, values in before.items()}
     was = columns["success"][rows]
-    closer = ~was & (new["success"] | (new["margin"] < columns["margin"][rows]))
+    nearer = new["success"] | ~columns["attacked"][rows] | (new["margin"] < columns["margin"][rows])
+    closer = new["attacked"] & ~was & nearer
+    if smallest is not None:
+        closer |= was & new["success"] & (new[smallest] < columns[smallest][rows])
     old = {name: columns[name][rows] for name in ("forwards", "backwards", "query", "part", "attacked")}
     for name in new:
         columns[name][rows[closer]] = new[name][closer]
     broken = np.where(new["success"], old["forwards"] + new["query"], -1)
     columns["query"][rows] = np.where(was, old["query"], broken)
-    columns["part"][rows] = np.where(was, old["part"], new["part"])
+    columns["part"][rows] = np.where(closer & new["success"], new["part"], old["part"])
     columns["attacked"][rows] = old["attacked"] | new["attacked"]
     for name in ("forwards", "backwards"):
         columns[name][rows] = old[name] + new[name]

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from bantamweight.attacks._crew import Halt, crew, queues, single, together
 from bantamweight.attacks._problem import Attack, Problem, Rows, State, Until, problem, take
-from bantamweight.attacks._verdicts import NEVER, Results, Verdicts, conclude
+from bantamweight.attacks._verdicts import NEVER, Results, Verdicts, conclude, correct
 from bantamweight.errors import InputError
 from bantamweight.oracle import Answer, Oracle, Query, margin
 from bantamweight.predict import LARGER, TILE, pad
@@ -81,7 +81,7 @@ def run(
     _check(images, labels, targets, clean, starts, batch)
     wanted = torch.full_like(labels, -1) if targets is None else targets
     clean = oracle.judge(images) if clean is None else clean
-    attacked = (clean.argmax(dim=1) == labels) & (wanted != labels)
+    attacked = correct(clean, labels) & (wanted != labels)
     budgets = threat.budgets(len(images)) if eps is None else eps.to(torch.float32)
     waiting = problem(
         attack,
@@ -177,7 +177,7 @@ def _loop(
             if attack.stop is not None:
                 play.alive = play.alive & ~attack.stop(play.rows, play.state)
         _confirm(attack, oracle, play, until)
-        _settle(attack, play, results, until)
+        _settle(play, results, until)
 
 
 def _refill(
@@ -235,7 +235,7 @@ def _admit(
         "judged": waiting.clean[sample].to(device),
         "query": never,
         "found": rows.images.clone(),
-        "found_step": never.clone(),
+        "found_at": never.clone(),
         "found_size": torch.full((len(index),), torch.inf, device=device),
         "forwards": torch.zeros_like(never),
         "backwards": torch.zeros_like(never),
@@ -297,12 +297,12 @@ def _notice(
     else:
         better = inside & (gap < score)
         # Where the proposer still sees the label ahead, the judge is asked about each new closest call only.
-        waits = (book["query"][index] == NEVER) & (book["found_step"][index] == NEVER)
+        waits = (book["query"][index] == NEVER) & (book["found_at"][index] == NEVER)
         found = inside & broken[index] & ((gap < 0) | better) & waits
         book["score"][index] = torch.where(better, gap, score)
         _write(book, "best", index, better, points)
     _write(book, "found", index, found, points)
-    _write(book, "found_step", index, found, rows.step[index])
+    _write(book, "found_at", index, found, (book["forwards"] - answer.forwards)[index])
     _write(book, "found_size", index, found, size)
 
 
@@ -324,25 +324,25 @@ def _label_gap(label: Tensor, rows: Rows) -> Tensor:
 def _confirm(attack: Attack, oracle: Oracle, play: _Play, until: Until) -> None:
     """Have the judge look at what was kept for it."""
     rows, book = play.rows, play.book
-    index = torch.nonzero(book["found_step"] < NEVER)[:, 0]
+    index = torch.nonzero(book["found_at"] < NEVER)[:, 0]
     if len(index) == 0:
         return
     points = book["found"][index]
     judged = oracle.judge(points)
     sure = margin(judged, rows.labels[index], rows.targets[index]) + attack.confidence < 0
     confirmed = index[sure]
-    book["query"][confirmed] = torch.minimum(book["query"][confirmed], book["found_step"][confirmed])
+    book["query"][confirmed] = torch.minimum(book["query"][confirmed], book["found_at"][confirmed])
     book["first"][confirmed] = points[sure]
     book["judged"][confirmed] = judged[sure]
     if until == "converged":
         smaller = sure & (book["found_size"][index] < book["score"][index])
         book["score"][index[smaller]] = book["found_size"][index[smaller]]
         book["best"][index[smaller]] = points[smaller]
-    book["found_step"] = torch.full_like(book["found_step"], NEVER)
+    book["found_at"] = torch.full_like(book["found_at"], NEVER)
     book["found_size"] = torch.full_like(book["found_size"], torch.inf)
 
 
-def _settle(attack: Attack, play: _Play, results: Results, until: Until) -> None:
+def _settle(play: _Play, results: Results, until: Until) -> None:
     """Write out the rows that are done: broken (when that is enough), out of queries, or beaten by a lower lane."""
     book = play.book
     done = play.held & ~play.alive
@@ -351,6 +351,6 @@ def _settle(attack: Attack, play: _Play, results: Results, until: Until) -> None
         done |= play.held & (beaten | (book["query"] < NEVER))
     for place in torch.nonzero(done)[:, 0].tolist():
         row = {key: leaf[place] for key, leaf in book.items()}
-        results.record(row, int(play.rows.lane[place]), attack.queries, until)
+        results.record(row, int(play.rows.lane[place]), until)
     play.held &= ~done
     play.alive &= ~done

@@ -33,26 +33,25 @@ Start = Callable[[Rows], Images]
 
 @dataclass(frozen=True)
 class Direction:
-    """`init` makes the memory, `turn` gives a direction of unit size and the next memory."""
+    """`init` makes the memory, `turn` gives the gradient to climb along (not of any size) and the next memory."""
 
     init: Callable[[Rows], State]
-    turn: Callable[[Rows, State, Images, Images], tuple[Images, State]]
+    turn: Callable[[State, Images], tuple[Images, State]]
 
 
-def steepest(norm: Norm) -> Direction:
-    """Steepest ascent under the threat's norm: the sign for L-inf, the normalised gradient for L2."""
-    return Direction(lambda _: {}, lambda _, memory, gradient, points: (norm.steepest(gradient, points), memory))
+steepest = Direction(lambda _: {}, lambda memory, gradient: (gradient, memory))
+"""Steepest ascent under the threat's norm: the sign for L-inf, the normalised gradient for L2."""
 
 
-def momentum(norm: Norm, decay: float) -> Direction:
+def momentum(decay: float) -> Direction:
     """Steepest ascent along a sum of past gradients, each of L1 size 1, the sum `decay` of itself at each step."""
 
-    def turn(rows: Rows, memory: State, gradient: Images, points: Images) -> tuple[Images, State]:  # noqa: ARG001
+    def turn(memory: State, gradient: Images) -> tuple[Images, State]:
         # By the largest entry first: a sum of gradients near 1e-38 has few bits left.
         scaled = gradient / gradient.abs().flatten(1).amax(dim=1).clamp_min(1e-37)[:, None, None, None]
         share = scaled / scaled.abs().flatten(1).sum(dim=1).clamp_min(1.0)[:, None, None, None]
         carried = decay * memory["momentum"] + share
-        return norm.steepest(carried, points), {"momentum": carried}
+        return carried, {"momentum": carried}
 
     return Direction(lambda rows: {"momentum": torch.zeros_like(rows.images)}, turn)
 
@@ -139,9 +138,8 @@ def walk(
             return state
         points = state["points"]
         memory = {key: leaf for key, leaf in state.items() if key != "points"}
-        turned, memory = direction.turn(rows, memory, answer.gradient, points)
-        length = rate(rows).clamp_min(norm.least_step)[:, None, None, None]
-        moved = norm.project(points + length * turned, rows.images, rows.eps)
+        slope, memory = direction.turn(memory, answer.gradient)
+        moved = norm.project(points + norm.step(slope, points, rate(rows)), rows.images, rows.eps)
         return {"points": moved, **memory}
 
     return Attack(name, steps + 1, init, ask, tell, lanes=lanes)

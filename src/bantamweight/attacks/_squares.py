@@ -106,12 +106,13 @@ class Stripes:
         return 2 + channels
 
     def propose(self, rows: Rows, best: Images, sides: tuple[int, ...], level: Tensor, words: Tensor) -> Images:
-        side = torch.tensor(sides, device=best.device)[level]
+        side = _sides(sides, best.device)[level]
         # At the ends of the budget only the box is left to see to.
         ends = _wide(rows.eps) * _signs(words[:, 2:])[:, :, None, None]
-        large = torch.nonzero(side > SMALL)[:, 0] if side.device.type == "cpu" else torch.arange(len(side)).to(side)
-        if len(large) == len(side):
+        # Off the CPU every square counts as a large one, since a look at which are would make the device wait.
+        if side.device.type != "cpu" or bool((side > SMALL).all()):
             return _selected(rows.images, best, ends, words, side)
+        large = torch.nonzero(side > SMALL)[:, 0]
         points = _written(rows.images, best, ends, words, side.clamp_max(SMALL))
         if len(large):
             points[large] = _selected(rows.images[large], best[large], ends[large], words[large], side[large])
@@ -161,7 +162,7 @@ class Bumps:
         inside = [(place >= 0) & (place < CELLS * side) for place in places]
         down, across = (place.clamp(0, CELLS * side - 1) for place in places)
         cells = words[:, :, (down // side)[:, None], (across // side)[None, :]]
-        bumps = _bumps((side,), self.order, self.power).to(words.device)
+        bumps = _bumps((side,), self.order, self.power, words.device)
         bump = bumps[cells[:, 0] >> 31, 0, (down % side)[:, None], (across % side)[None, :]]
         grid = bump[:, None] * _signs(cells[:, 1:]) * (inside[0][:, None] & inside[1][None, :])
         return self._fit(rows, grid)
@@ -170,11 +171,11 @@ class Bumps:
         return 5 + channels
 
     def propose(self, rows: Rows, best: Images, sides: tuple[int, ...], level: Tensor, words: Tensor) -> Images:
-        side = torch.tensor(sides, device=best.device)[level]
+        side = _sides(sides, best.device)[level]
         into, down, across = _window(words[:, 0:2], side, best)
         out, _, _ = _window(words[:, 2:4], side, best)
         turned = (words[:, 4] >> 31)[:, None, None]
-        bumps = _bumps(sides, self.order, self.power).to(best.device)
+        bumps = _bumps(sides, self.order, self.power, best.device)
         bump = bumps[turned, level[:, None, None], down[:, :, None], across[:, None, :]][:, None]
         delta = best - rows.images
         old = delta * into
@@ -202,13 +203,21 @@ class Bumps:
 
 
 @cache
-def _bumps(sides: tuple[int, ...], order: int, power: int) -> Float[Tensor, "2 n s s"]:
-    """The pair of bumps for each side, upright and turned, filled up with zeros to the largest side."""
+def _sides(sides: tuple[int, ...], device: torch.device) -> Int64[Tensor, " n"]:
+    """The sides on a device; copied there once, because a copy from the host makes a device wait."""
+    return torch.tensor(sides, device=device)
+
+
+@cache
+def _bumps(
+    sides: tuple[int, ...], order: int, power: int, device: torch.device | None = None
+) -> Float[Tensor, "2 n s s"]:
+    """The pair of bumps for each side, upright and turned, filled up with zeros to the largest side; copied once."""
     table = torch.zeros(2, len(sides), max(sides), max(sides))
     for place, side in enumerate(sides):
         pair = _bump(side, order, power)
         table[0, place, :side, :side], table[1, place, :side, :side] = pair, pair.T
-    return table
+    return table.to(device=device)
 
 
 def _bump(side: int, order: int, power: int) -> Float[Tensor, "s s"]:

@@ -16,9 +16,9 @@ from torch import Tensor
 from bantamweight.errors import BantamError
 from bantamweight.oracle import Oracle, margin
 from bantamweight.threats import TOLERANCE, Threat, sizes
-from bantamweight.types import Images, Labels, Logits
+from bantamweight.types import Bool, Images, Int64, Labels, Logits
 
-__all__ = ["NEVER", "Results", "Verdicts", "conclude", "load", "save"]
+__all__ = ["NEVER", "Results", "Verdicts", "conclude", "correct", "load", "save"]
 
 NEVER = 2**62
 """The query, and the lane, of what has not happened."""
@@ -32,8 +32,8 @@ class Verdicts:
     """Columns of one row per image, and the images they were measured on (float32, as stored).
 
     `label`, `target` (-1: none), `clean` and `adversarial` (predictions), `right` (before), `attacked`, `success`,
-    `query` (index of the first adversarial point, -1: none), `margin`, `near`, `size_linf/l2/l1/l0`, `eps`, `forwards`,
-    `backwards`, `survives_8bit` (where that was asked), `confidence` (of the adversarial prediction) and
+    `query` (forwards before the first adversarial point, -1: none), `margin`, `near`, `size_linf/l2/l1/l0`, `eps`,
+    `forwards`, `backwards`, `survives_8bit` (where that was asked), `confidence` (of the adversarial prediction) and
     `confidence_target`.
     """
 
@@ -56,9 +56,12 @@ class Verdicts:
 
 @dataclass
 class Results:
-    """What the loop has found so far, one row per image; `spent` counts forwards and backwards by lane."""
+    """What the loop has found so far, one row per image.
 
-    query: Tensor
+    `spent` counts forwards and backwards by lane, `first` the forwards of a lane before its first success.
+    """
+
+    first: Tensor
     lane: Tensor
     score: Tensor
     held: Tensor
@@ -70,12 +73,24 @@ class Results:
     @classmethod
     def empty(cls, images: Images, clean: Logits, lanes: int) -> Results:
         """Results of images nobody has attacked yet; `lane` is the one that broke the image, `held` the one kept."""
-        never = torch.full((len(images),), NEVER)
+        never, first = torch.full((len(images),), NEVER), torch.full((len(images), lanes), NEVER)
         worst = torch.full((len(images),), torch.inf, dtype=torch.float64)
         spent = torch.zeros(2, len(images), lanes, dtype=torch.int64)
-        return cls(never, never.clone(), worst, never.clone(), images.clone(), images.clone(), clean.clone(), spent)
+        return cls(first, never, worst, never.clone(), images.clone(), images.clone(), clean.clone(), spent)
 
-    def record(self, row: dict[str, Tensor], lane: int, queries: int, until: str) -> None:
+    @property
+    def broken(self) -> Bool[Tensor, " n"]:
+        """Which images the judge has seen an adversarial point of."""
+        return (self.first < NEVER).any(dim=1)
+
+    @property
+    def query(self) -> Int64[Tensor, " n"]:
+        """Forwards before the first adversarial point, had one lane run after another; anything where there is none."""
+        lane = (self.first < NEVER).int().argmax(dim=1, keepdim=True)
+        before = self.spent[0].cumsum(dim=1) - self.spent[0]
+        return (before + self.first).gather(1, lane)[:, 0]
+
+    def record(self, row: dict[str, Tensor], lane: int, until: str) -> None:
         """Merge the book of one settled row into its image's result; the order of settling must not matter."""
         sample, query, score = int(row["sample"]), int(row["query"]), float(row["score"])
         self.spent[0, sample, lane] += int(row["forwards"])
@@ -85,14 +100,12 @@ class Results:
             better = lane < int(self.lane[sample]) if broken else int(self.lane[sample]) == NEVER
             better &= broken or (score, lane) < (float(self.score[sample]), int(self.held[sample]))
         else:
-            held = (int(self.query[sample]) == NEVER, float(self.score[sample]), int(self.held[sample]))
+            held = (not bool(self.broken[sample]), float(self.score[sample]), int(self.held[sample]))
             better = (not broken, score, lane) < held
         if broken:
-            said = lane * queries + query
+            self.first[sample, lane] = query
             if until == "first" and better:
-                self.query[sample], self.lane[sample] = said, lane
-            elif until != "first":
-                self.query[sample] = min(int(self.query[sample]), said)
+                self.lane[sample] = lane
         if not better:
             return
         self.score[sample], self.held[sample] = score, lane
@@ -106,6 +119,11 @@ class Results:
         lanes = torch.arange(self.spent.shape[2])
         forwards, backwards = (self.spent * (lanes <= self.lane[:, None])).sum(dim=2)
         return forwards, backwards
+
+
+def correct(clean: Logits, labels: Labels) -> Bool[Tensor, " n"]:
+    """Which images the model gets right; an answer with NaN in it is none."""
+    return (clean.argmax(dim=1) == labels) & ~clean.isnan().any(dim=1)
 
 
 def conclude(
@@ -125,7 +143,7 @@ def conclude(
     stored, logits = _stored(oracle, labels, targets, clean, attacked, best)
     gaps = margin(logits, labels, targets)
     success = attacked & (gaps < 0)
-    broken = best.query < NEVER
+    broken = best.broken
     forwards, backwards = best.costs()
     if bool((broken & (gaps > NEAR)).any()):
         raise BantamError("a success that the judge had confirmed was not one on the stored image")
@@ -140,7 +158,7 @@ def conclude(
         "target": targets,
         "clean": clean.argmax(dim=1),
         "adversarial": prediction,
-        "right": clean.argmax(dim=1) == labels,
+        "right": correct(clean, labels),
         "attacked": attacked,
         "success": success,
         # A success that only the judge saw, on the final image, is dated by the row's last query.
@@ -165,12 +183,12 @@ def _stored(
     """The image to keep of each row: the most confident one, unless the judge prefers the first success."""
     stored, logits = best.image, clean.clone()
     # Where the first success is what is kept, the judge has said already what it is.
-    known = (best.query < NEVER) & (stored == best.fallback).flatten(1).all(dim=1)
+    known = best.broken & (stored == best.fallback).flatten(1).all(dim=1)
     logits[known] = best.judged[known]
     rows = torch.nonzero(attacked & ~known)[:, 0]
     if len(rows):
         logits[rows] = oracle.judge(stored[rows])
-    lost = torch.nonzero((best.query < NEVER) & ~(margin(logits, labels, targets) < 0))[:, 0]
+    lost = torch.nonzero(best.broken & ~(margin(logits, labels, targets) < 0))[:, 0]
     if len(lost):
         # The proposer ranked it best, in its own precision; the judge disagrees, and the confirmed image stands.
         stored = stored.clone()

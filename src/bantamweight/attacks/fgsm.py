@@ -22,7 +22,7 @@ def fgsm(threat: Threat, *, start: Literal["clean", "random"] = "clean") -> Atta
         "fgsm",
         threat,
         objective=cross_entropy,
-        direction=steepest(threat.norm),
+        direction=steepest,
         rate=constant(None),
         start=start_at(threat, start),
         steps=1,

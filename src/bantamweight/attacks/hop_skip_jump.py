@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 
@@ -14,7 +15,7 @@ from bantamweight.attacks._decisions import LOST, READY, begin, drawn, find_star
 from bantamweight.errors import InputError
 from bantamweight.oracle import Answer, Query
 from bantamweight.threats import Threat
-from bantamweight.types import Float, Images, Tensor
+from bantamweight.types import Float, Images, Int64, Tensor
 
 __all__ = ["hop_skip_jump"]
 
@@ -175,12 +176,11 @@ class _Machine:
             ballot=state["ballot"] + vote,
             count=state["count"] + 1,
         )
-        budgets = torch.tensor([1, *(self.budget(step) for step in range(1, self.steps + 2))], device=votes.device)
+        budgets, roots = _by_round(self, votes.device)
         asked = budgets[state["round"]]
         mean = state["ballot"] / asked
         alike = (mean.abs() == 1.0)[:, None, None, None]
         normal = torch.where(alike, state["votes"], state["votes"] - mean[:, None, None, None] * state["drift"])
-        roots = torch.tensor([1.0, *(math.sqrt(step) for step in range(1, self.steps + 2))], device=votes.device)
         return put(
             state,
             mask & (state["count"] >= asked),
@@ -223,3 +223,14 @@ class _Machine:
         if self.geometry.draw is rng.uniform:
             noise = 2.0 * noise - 1.0
         return noise / noise.flatten(1).square().sum(dim=1).sqrt().clamp_min(1e-30)[:, None, None, None]
+
+
+@cache
+def _by_round(machine: _Machine, device: torch.device) -> tuple[Int64[Tensor, " n"], Float[Tensor, " n"]]:
+    """The labels an estimate takes and the root of its number, by round (0: none), on a device.
+
+    Copied there once, because a copy from the host makes a device wait.
+    """
+    steps = range(1, machine.steps + 2)
+    budgets = torch.tensor([1, *(machine.budget(step) for step in steps)], device=device)
+    return budgets, torch.tensor([1.0, *(math.sqrt(step) for step in steps)], device=device)

@@ -34,7 +34,7 @@ def mi_fgsm(
         "mi_fgsm",
         threat,
         objective=cross_entropy,
-        direction=momentum(threat.norm, decay),
+        direction=momentum(decay),
         rate=constant(rate, 1.0 / max(steps, 1)),
         start=start_at(threat, start),
         steps=steps,

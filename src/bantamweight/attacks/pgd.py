@@ -30,7 +30,7 @@ def pgd(
         "pgd",
         threat,
         objective=cross_entropy,
-        direction=steepest(threat.norm),
+        direction=steepest,
         rate=constant(rate, 2.5 / max(steps, 1)),
         start=start_at(threat, start),
         steps=steps,

@@ -27,14 +27,14 @@ def r_fgsm(threat: Threat, *, share: float = 0.5, restarts: int = 1) -> Attack:
 
     def start(rows: Rows) -> Images:
         noise = rng.normal(rows.keys, rows.images.shape[1:], "start")
-        step = (share * rows.eps)[:, None, None, None] * norm.steepest(noise, rows.images)
+        step = norm.step(noise, rows.images, share * rows.eps)
         return norm.project(rows.images + step, rows.images, rows.eps)
 
     return walk(
         "r_fgsm",
         threat,
         objective=cross_entropy,
-        direction=steepest(norm),
+        direction=steepest,
         rate=constant(None, 1.0 - share),
         start=start,
         steps=1,

@@ -3,6 +3,8 @@ adversarial attack via random search", algorithm 1)."""
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 
 from bantamweight import rng
@@ -68,7 +70,8 @@ def square(
         sides = tuple(kind.side(share * height * width, min(height, width)) for share in shares)
         level = _halvings(rows.step, queries if rescale else 10_000)
         words, drawn = _ahead(rows, state)
-        now = (rows.step % AHEAD)[:, None] * kind.words(channels) + torch.arange(kind.words(channels)).to(level)
+        each = kind.words(channels)
+        now = (rows.step % AHEAD)[:, None] * each + torch.arange(each, device=level.device)
         return {
             "points": kind.propose(rows, best, sides, level, words.gather(1, now)),
             "best": best,
@@ -110,5 +113,10 @@ def _loss(logits: Logits, rows: Rows, gap: Float[Tensor, " b"]) -> Float[Tensor,
 
 def _halvings(step: Int64[Tensor, " b"], length: int) -> Int64[Tensor, " b"]:
     """How many times the area has been halved when this many proposals have been made."""
-    after = torch.tensor(HALVED_AFTER, device=step.device)
-    return (step[:, None] * 10_000 // length > after).sum(dim=1)
+    return (step[:, None] * 10_000 // length > _halved_after(step.device)).sum(dim=1)
+
+
+@cache
+def _halved_after(device: torch.device) -> Int64[Tensor, " n"]:
+    """The schedule on a device; copied there once, because a copy from the host makes a device wait."""
+    return torch.tensor(HALVED_AFTER, device=device)

@@ -18,7 +18,7 @@ from rich.table import Table
 
 from bantamweight.cli._attack import attack
 from bantamweight.cli._compress import compress
-from bantamweight.cli._explain_sheet import explain
+from bantamweight.cli._explain_invert import explain
 from bantamweight.cli._models import evaluate
 from bantamweight.cli._options import JsonOption, StoreOption, TrustOption
 from bantamweight.cli._profile import profile

@@ -105,6 +105,10 @@ def attack(
         # Checks look at gradients, which an attack on the file's own scores has none of.
         level = level if judged.access == "white" else "none"
     if self_test:
+        if eps is None or targeted is not None:
+            raise InputError(
+                "a self-test plants images at an eps, of any other class: give --eps, leave out --targeted"
+            )
         _tell_planted(_planted(variant, chosen, f"{norm} {eps}", plan, attack is not None, seed, trust), as_json)
         return
     question = (
@@ -123,6 +127,7 @@ def attack(
         precision,
         seed,
         None if artifact is None else hashlib.blake2b(artifact.read_bytes()).hexdigest(),
+        _content(chosen),
     )
     with _watched() as heard:
         answer = robustness(
@@ -216,6 +221,13 @@ def with_settings(name: str, settings: Sequence[str] | None) -> dict[str, Any]:
     return spec
 
 
+def _content(chosen: Split) -> str:
+    """Other images make another question, whatever the folder they lie in is called."""
+    found = hashlib.blake2b(chosen.images.contiguous().numpy().data)
+    found.update(chosen.labels.contiguous().numpy().data)
+    return found.hexdigest()
+
+
 def _home(question: Sequence[Any]) -> Path:
     """A folder of its own for every question, so that asking again goes on where it stopped."""
     import os
@@ -241,6 +253,8 @@ def _sentences(said: Mapping[str, Any]) -> Iterator[str]:
     """The answer as a person would want to read it."""
     n, clean, robust = said["n"], said["clean"]["correct"], said["robust"]
     yield f"{clean} of {n} images are right before, {robust['correct']} under {said['threat']} by {said['protocol']}"
+    if said["left_out"]:
+        yield f"{said['left_out']} more are of the class that was aimed for, and left out"
     yield f"robust accuracy {robust['correct'] / n:.1%} ({robust['low']:.1%} to {robust['high']:.1%} at 95%)"
     if "distance" in said:
         distance = said["distance"]
@@ -254,9 +268,10 @@ def _sentences(said: Mapping[str, Any]) -> Iterator[str]:
     for check in said["checks"]:
         if check["state"] == "fail":
             yield f"FAIL  {check['name']}: {check['detail']}"
-    passed = sum(check["state"] == "pass" for check in said["checks"])
     if said["checks"]:
-        yield f"{passed} of {len(said['checks'])} checks passed"
+        states = [check["state"] for check in said["checks"]]
+        absent = f", {states.count('did not run')} did not run" if "did not run" in states else ""
+        yield f"{states.count('pass')} of {len(states)} checks passed{absent}"
     if said["audit"]:
         audit = said["audit"]
         yield (

@@ -49,26 +49,34 @@ class Robustness:
     folder: Path | None
 
     @property
+    def asked(self) -> np.ndarray:
+        """Bool (n): the images of the answer. Those of the class that was aimed for say nothing, and are left out."""
+        wanted: np.ndarray = self.columns["attacked"] | ~self.columns["right"]
+        return wanted
+
+    @property
     def survivors(self) -> list[int]:
-        """Images that were right and that nothing broke."""
-        return np.flatnonzero(self.columns["right"] & ~self.columns["success"]).tolist()
+        """Images that were right, that were attacked, and that nothing broke."""
+        return np.flatnonzero(self.columns["attacked"] & ~self.columns["success"]).tolist()
 
     def summary(self) -> dict[str, Any]:
         """Everything but the rows, as plain JSON."""
-        n, right = len(self.columns["label"]), int(self.columns["right"].sum())
+        asked = self.asked
+        n, right = int(asked.sum()), int((self.columns["right"] & asked).sum())
         robust = len(self.survivors)
         low, high = stats.wilson(robust, n)[:2]
         return {
             "protocol": self.protocol,
             "threat": self.threat,
             "n": n,
+            "left_out": len(asked) - n,
             "clean": {"correct": right},
             "robust": {"correct": robust, "low": low, "high": high},
             "seconds": self.seconds,
             "forwards": int(self.columns["forwards"].sum()),
             "backwards": int(self.columns["backwards"].sum()),
             "attacks": [asdict(part) for part in self.attacks],
-            "checks": [asdict(check) for check in self.checks],
+            "checks": [{**asdict(check), "figure": _finite(check.figure)} for check in self.checks],
             "audit": asdict(self.audit) if self.audit else None,
             "escalated": self.escalated,
             **self._distances(),
@@ -82,8 +90,9 @@ class Robustness:
         norm, _, eps = self.threat.partition(" ")
         if eps != "unbounded":
             return {}
-        success, right = self.columns["success"], self.columns["right"]
-        needed = np.where(success, self.columns[f"size_{norm}"], np.where(right, np.inf, 0.0)).astype(float)
+        asked = self.asked
+        success, right = self.columns["success"][asked], self.columns["right"][asked]
+        needed = np.where(success, self.columns[f"size_{norm}"][asked], np.where(right, np.inf, 0.0)).astype(float)
         low, high = stats.median_interval(needed) or (None, None)
         median = float(np.median(needed))
         grid = np.unique(np.quantile(needed[np.isfinite(needed)], np.linspace(0.0, 1.0, 21)))
@@ -92,7 +101,8 @@ class Robustness:
             dict(zip(("eps", "robust", "low", "high"), (eps, k, *stats.wilson(k, len(needed))[:2]), strict=True))
             for eps, k in rows
         ]
-        queries = np.where(success, self.columns["query"], np.inf)[self.columns["attacked"]]
+        attacked = self.columns["attacked"]
+        queries = np.where(self.columns["success"], self.columns["query"], np.inf)[attacked]
         half = float(np.median(queries)) if len(queries) else None
         return {
             "distance": {"median": _finite(median), "low": _finite(low), "high": _finite(high)},

@@ -19,11 +19,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from bantamweight import rng
-from bantamweight.attacks._cascade import Cascade, Part, added, fall, overlaid
+from bantamweight.attacks._cascade import Cascade, Part, added, credited, fall, overlaid, sized
 from bantamweight.attacks._verdicts import Verdicts, load, save
 from bantamweight.errors import InputError
 from bantamweight.oracle import Oracle
@@ -56,8 +57,13 @@ class Question:
     batch: int = 256
 
     def floats(self, index: Int64[Tensor, " b"]) -> Images:
-        """Images in [0, 1]; bytes are widened only here, a shard at a time."""
+        """Copies of some images, in [0, 1]; bytes are widened only here, a shard at a time."""
         return _floats(self.images[index])
+
+    def keys(self) -> Int64[Tensor, " n"]:
+        """One key per image, from its content."""
+        few = torch.arange(len(self.images)).split(SHARD // 8)
+        return torch.cat([rng.image_keys(self.floats(part)) for part in few])
 
 
 @dataclass
@@ -78,6 +84,7 @@ class Campaign:
     def stage(self, name: str, protocol: Cascade, index: Int64[Tensor, " m"]) -> None:
         """Run a cascade on the images of `index` and lay its verdicts over those there are."""
         said: list[list[Part]] = []
+        smallest = sized(self.question.threat) if protocol.until == "converged" else None
         for number, rows in enumerate(index.split(SHARD) if len(index) else ()):
             place = None if self.folder is None else self.folder / f"{name}-{number:05d}"
             if place is None or not place.exists():
@@ -86,27 +93,37 @@ class Campaign:
                     _keep(verdicts, parts, place)
             else:
                 verdicts, parts = _kept(place)
-            self._lay(verdicts, rows.numpy(), place)
-            said.append(parts)
+            said.append(credited(parts, self._lay(verdicts, rows.numpy(), place, smallest)))
+            del verdicts  # its pictures, before the next shard makes its own
         prefix = "" if name == "main" else f"{name}/"
         self.parts += [replace(part, name=prefix + part.name) for part in (added(said) if said else [])]
 
-    def _lay(self, verdicts: Verdicts, rows: np.ndarray, place: Path | None) -> None:
+    def _lay(self, verdicts: Verdicts, rows: np.ndarray, place: Path | None, smallest: str | None) -> np.ndarray:
+        """Lay verdicts over those there are; which part of the stage broke each row that stood before it, -1: none."""
         new = {**verdicts.columns, "part": np.where(verdicts["success"], verdicts["part"] + len(self.parts), -1)}
         if not self.columns:
             total = len(self.question.images)
             self.columns = {key: np.zeros(total, value.dtype) for key, value in new.items()}
+        stood = ~self.columns["success"][rows]
         if not self.parts:
             for key, value in new.items():
                 self.columns[key][rows] = value
             changed = np.ones(len(rows), dtype=bool)
         else:
-            self.columns, changed = overlaid(self.columns, new, rows)
+            self.columns, changed = overlaid(self.columns, new, rows, smallest)
+        broken: np.ndarray = np.where(stood, verdicts["part"], -1)
         self.pictures.append((np.where(changed, rows, -1), verdicts.images if place is None else place))
+        return broken
 
     def _teller(self, done: int, total: int) -> Callable[[str, int], None] | None:
         heard = self.heard
         return None if heard is None else lambda part, _: heard(part, done, total)
+
+    def unbroken(self) -> Int64[Tensor, " m"]:
+        """Images that nothing has broken, those not attacked yet among them; before the first stage all."""
+        if not self.columns:
+            return torch.arange(len(self.question.images))
+        return torch.from_numpy(np.flatnonzero(~self.columns["success"]))
 
     def standing(self) -> Int64[Tensor, " m"]:
         """Images attacked and not broken."""
@@ -124,7 +141,7 @@ class Campaign:
     def images(self, index: Int64[Tensor, " m"] | None = None) -> Images:
         """The adversarial images of some rows (all, when None), in their order."""
         wanted = np.arange(len(self.question.images)) if index is None else index.numpy()
-        found = self.question.floats(torch.from_numpy(wanted)).clone()
+        found = self.question.floats(torch.from_numpy(wanted))
         spot = np.full(len(self.question.images), -1)
         spot[wanted] = np.arange(len(wanted))
         for rows, held in self.pictures:
@@ -142,7 +159,7 @@ class Campaign:
     def write(self, out: Path, summary: dict[str, Any]) -> None:
         """The answer as files: `result.json` last, so that its presence means the rest is there."""
         total = len(self.question.images)
-        keys = torch.cat([rng.image_keys(self.question.floats(part)) for part in torch.arange(total).split(SHARD)])
+        keys = self.question.keys()
         for number, rows in enumerate(torch.arange(total).split(SHARD)):
             held = {"keys": keys[rows], "index": rows, "images": self.images(rows)}
             _aside(out / f"images-{number:05d}.safetensors", partial(save_file, held))
@@ -179,7 +196,7 @@ def _attacked(
 
 
 def _floats(images: Tensor) -> Images:
-    return images.to(torch.float32) / 255.0 if images.dtype == torch.uint8 else images
+    return images.to(torch.float32).div_(255.0) if images.dtype == torch.uint8 else images
 
 
 def _keep(verdicts: Verdicts, parts: list[Part], place: Path) -> None:
@@ -212,13 +229,20 @@ def claim(out: Path, question: Question, spec: dict[str, Any]) -> None:
     }
     path = out / "question.json"
     if path.exists():
-        if json.loads(path.read_text()) != asked:
+        if _told(path) != asked:
             raise InputError(f"{out} holds the answer to another question; choose another folder")
         return
-    if out.exists() and any(out.iterdir()):
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"expected {out} to be empty or to hold an earlier run of the same question; choose another")
     out.mkdir(parents=True, exist_ok=True)
     _aside(path, lambda aside: aside.write_text(json.dumps(asked, indent=1)))
+
+
+def _told(path: Path) -> object:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
 
 
 def adversarial(folder: Path, images: Tensor) -> Images:
@@ -228,7 +252,7 @@ def adversarial(folder: Path, images: Tensor) -> Images:
     """
     if not (folder / "result.json").is_file():
         raise InputError(f"expected the folder of a finished attack, and {folder} has no result.json")
-    held = [load_file(path) for path in sorted(folder.glob("images-*.safetensors"))]
+    held = [_held(path) for path in sorted(folder.glob("images-*.safetensors"))]
     place = {int(key): (part, row) for part in held for row, key in enumerate(part["keys"].tolist())}
     floats = torch.cat([_floats(part) for part in images.split(SHARD)])
     found = floats.clone()
@@ -239,4 +263,20 @@ def adversarial(folder: Path, images: Tensor) -> Images:
             found[row], hits = part["images"][at], hits + 1
     if not hits:
         raise InputError(f"{folder} holds adversarial images of other pictures; none of these {len(images)} is there")
+    return found
+
+
+def _held(path: Path) -> dict[str, Tensor]:
+    """What `write` left in one file; raises InputError for anything else."""
+    try:
+        found = load_file(path)
+    except (OSError, SafetensorError) as error:
+        said = f"{path} is no whole file of adversarial images ({error}); attack that variant again"
+        raise InputError(said) from error
+    keys, images = found.get("keys"), found.get("images")
+    whole = keys is not None and images is not None and keys.ndim == 1 and len(keys) == len(images)
+    if keys is None or images is None or not whole or images.dtype != torch.float32 or images.ndim != 4:
+        raise InputError(f"{path} holds no adversarial images with their keys; attack that variant again")
+    if not bool(((images >= 0.0) & (images <= 1.0)).all()):
+        raise InputError(f"{path} holds images outside [0, 1]; attack that variant again")
     return found

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -27,6 +28,7 @@ from bantamweight.machine import describe
 from bantamweight.oracle import Oracle, oracle
 from bantamweight.parts import configure
 from bantamweight.recipes._answer import Audit, Robustness
+from bantamweight.recipes._asked import REFERENCE, check_classes, has_reference, refuse_audit, sound
 from bantamweight.recipes._campaign import PROBE, SHARD, Campaign, Question, claim
 from bantamweight.recipes.attack import threat
 from bantamweight.threats import Threat
@@ -76,32 +78,33 @@ def robustness(
     if batch < 1 or audit < 0:
         raise InputError(f"expected a batch of at least 1 row and an audit of 0 or more, got {batch} and {audit}")
     budget = threat(against)
-    if audit and math.isinf(budget.eps):
-        raise InputError("an audit needs an eps: it asks whether others stay within it; leave out --audit")
+    refuse_audit(audit, budget)
+    sound(images, labels, targets, starts, checks, precision)
     asked = _oracle(model, precision, trust)
     plan, spec = _plan(protocol, attack, budget, starts is not None)
     with _answerable(model):
         question = _question(asked, images, labels, budget, targets, starts, seed, batch)
-    _check_classes(question, classes)
+    check_classes(question, classes)
     if out is not None:
-        claim(out, question, {**spec, "audit": audit, "checks": checks})
-    campaign = Campaign(question, None if out is None else out / "stages", heard)
+        every = {"every target": True} if targets == "all" else {}
+        claim(out, question, {**spec, "audit": audit, "checks": checks, "escalate": escalate, **every})
+    campaign, every_row = Campaign(question, None if out is None else out / "stages", heard), torch.arange(len(images))
     if targets == "all":
         for target in range(question.clean.shape[1]):
             campaign.question = replace(question, targets=torch.full_like(labels, target))
-            campaign.stage(f"to {target}", plan, torch.arange(len(images)))
+            campaign.stage(f"to {target}", plan, campaign.unbroken() if plan.until != "converged" else every_row)
         campaign.question = question
     else:
-        campaign.stage("main", plan, torch.arange(len(images)))
+        campaign.stage("main", plan, every_row)
     found = () if checks == "none" else _checks(campaign, checks)
+    smells = [check.name for check in found if check.state == "fail"]
     # The reference ensemble asks whether a budget is enough: without a budget it has nothing to say.
-    smells = [check.name for check in found if check.state == "fail" and not math.isinf(budget.eps)]
-    escalated = f"checks failed: {', '.join(smells)}" if smells and plan.name != "autoattack" else ""
+    higher = escalate and has_reference(budget) and spec != REFERENCE.spec
+    escalated = f"checks failed: {', '.join(smells)}" if smells and higher else ""
     audited = None
     if audit and not escalated:
         audited = _audit(campaign, audit)
-        escalated = f"the audit broke {audited.broken} of {audited.n}" if audited.broken else ""
-    escalated = escalated if escalate else ""
+        escalated = f"the audit broke {audited.broken} of {audited.n}" if audited.broken and escalate else ""
     if escalated:
         campaign.stage("escalated", _reference(budget), campaign.standing())
     kept = campaign.images() if out is None else None
@@ -132,14 +135,6 @@ def _answerable(model: Variant | nn.Module | Oracle) -> Iterator[None]:
             raise
         said = f"{type(error).__name__}: {error}"
         raise InputError(f"{model.factory!r} raised {said} on images of {model.input_shape}; mend it") from error
-
-
-def _check_classes(question: Question, classes: int | None) -> None:
-    told, most = question.clean.shape[1], int(question.labels.max()) + 1
-    if (classes is not None and classes != told) or most > told:
-        raise InputError(
-            f"the model tells {told} classes apart and the data has {classes or most}; use a model made for this data"
-        )
 
 
 def _oracle(model: Variant | nn.Module | Oracle, precision: Literal["fp32", "bf16"] | None, trust: bool) -> Oracle:
@@ -183,8 +178,6 @@ def _question(
     seed: int,
     batch: int,
 ) -> Question:
-    if images.ndim != 4 or len(images) == 0 or len(labels) != len(images):
-        raise InputError(f"expected images (n, c, h, w) with a label each, got {tuple(images.shape)}, {len(labels)}")
     blank = Question(asked, images, labels, budget, torch.empty(0), starts=starts, seed=seed, batch=batch)
     clean = torch.cat([asked.judge(blank.floats(rows)) for rows in torch.arange(len(images)).split(SHARD)])
     if targets == "all":
@@ -197,9 +190,11 @@ def _question(
 
 
 def _checks(campaign: Campaign, level: Literal["probe", "full"]) -> tuple[Check, ...]:
-    """The checks on a probe of the images that were attacked."""
+    """The checks on a probe of the images."""
     question = campaign.question
-    rows = campaign.sample(PROBE, "probe", campaign.columns["attacked"])
+    # An image that is answered by NaN is not attacked, and the checks are to see it.
+    telling = campaign.columns["attacked"] | np.isnan(campaign.columns["margin"])
+    rows = campaign.sample(PROBE, "probe", telling)
     return tuple(
         examine(
             question.oracle,
@@ -209,12 +204,13 @@ def _checks(campaign: Campaign, level: Literal["probe", "full"]) -> tuple[Check,
             campaign.verdicts(rows),
             level=level,
             seed=question.seed,
+            starts=None if question.starts is None else replace(question, images=question.starts).floats(rows),
         )
     )
 
 
 def _reference(budget: Threat) -> Cascade:
-    plan: Cascade = configure("protocols", "autoattack").make(budget)
+    plan: Cascade = REFERENCE.make(budget)
     return plan
 
 

@@ -38,11 +38,6 @@ class Norm(Protocol):
         """As threats are written: `linf`, `l2`, `l1`, `l0`."""
         ...
 
-    @property
-    def least_step(self) -> float:
-        """The shortest step along `steepest` that gets anywhere: a whole pixel in L0, else 0."""
-        ...
-
     def size(self, delta: Images) -> Budget:
         """The norm of each row of `delta`."""
         ...
@@ -68,6 +63,10 @@ class Norm(Protocol):
 
         Zero where the gradient is zero, or where the box leaves no way up that the norm cares about.
         """
+        ...
+
+    def step(self, gradient: Images, points: Images, length: Budget) -> Images:
+        """The change of that size along `steepest`; in L0 as many of the steepest pixels, and at least one."""
         ...
 
     def hyperplane(self, points: Images, normal: Images, value: Budget) -> Images:

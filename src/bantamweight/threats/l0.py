@@ -11,20 +11,19 @@ from torch import Tensor
 
 from bantamweight import rng
 from bantamweight.errors import InputError
-from bantamweight.threats._core import TOLERANCE, Budget, Threat, bounded, reach, signed, total
+from bantamweight.threats._core import TOLERANCE, Budget, Threat, bounded, per_row, reach, signed, total
 from bantamweight.threats._level import spent
 from bantamweight.types import Bool, Float, Images, Int64
 
 __all__ = ["L0", "l0"]
 
+BEYOND = 16.0
+"""How far beyond the box a step goes where the gradient is largest: enough for the gain to outweigh the change."""
+
 
 @dataclass(frozen=True)
 class _L0:
     name: str = "l0"
-
-    @property
-    def least_step(self) -> float:
-        return 1.0
 
     def size(self, delta: Images) -> Budget:
         return total((delta != 0).any(dim=1).to(delta.dtype))
@@ -56,9 +55,21 @@ class _L0:
     def steepest(self, gradient: Images, points: Images) -> Images:
         """The one pixel with the most to gain, all the way to the corner of the box: a greedy step."""
         room = reach(points, gradient)
-        gains = _joined(gradient.abs() * room).flatten(1)
-        best = torch.zeros_like(gains, dtype=torch.bool).scatter_(1, gains.argmax(dim=1, keepdim=True), True)
-        return torch.where(best.reshape(_pixels(points)), gradient.sign() * room, 0.0)
+        best = _first(_joined(gradient.abs() * room), gradient.new_ones(len(gradient)))
+        return torch.where(best, gradient.sign() * room, 0.0)
+
+    def step(self, gradient: Images, points: Images, length: Budget) -> Images:
+        """So many of the pixels with the most to gain to the corner of the box, and on along the gradient.
+
+        What lies beyond the box moves nothing. It tells the projection, which keeps a pixel for its change and for
+        what the box cut off, what each is worth: those that stand in their corner already are pushed as well.
+        """
+        room = reach(points, gradient)
+        gains = _joined(gradient.abs() * room)
+        best = _first(gains, length.ceil().clamp_min(1.0))
+        beyond = BEYOND * gradient / per_row(gradient.abs().flatten(1).amax(dim=1).clamp_min(1e-37))
+        pushed = best | (gains == 0.0)[:, None]
+        return torch.where(best, gradient.sign() * room, 0.0) + torch.where(pushed, beyond, 0.0)
 
     def hyperplane(self, points: Images, normal: Images, value: Budget) -> Images:
         """One pixel after another to the corner of the box, largest gain first, the last as far as needed.

@@ -23,10 +23,6 @@ SHARE = 0.01
 class _L1:
     name: str = "l1"
 
-    @property
-    def least_step(self) -> float:
-        return 0.0
-
     def size(self, delta: Images) -> Budget:
         return total(delta.abs())
 
@@ -72,6 +68,9 @@ class _L1:
         chosen = above(rises, nothing).sub_(above(least.expand_as(rises), rises)).clamp_min_(0.0)
         shares = chosen / total(chosen).clamp_min(1.0)[:, None]
         return gradient.sign() * shares.reshape(gradient.shape)
+
+    def step(self, gradient: Images, points: Images, length: Budget) -> Images:
+        return per_row(length) * self.steepest(gradient, points)
 
     def hyperplane(self, points: Images, normal: Images, value: Budget) -> Images:
         """One coordinate after another to the end of the box, largest weight first (Croce and Hein 2020, 3.1)."""

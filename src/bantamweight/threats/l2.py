@@ -19,10 +19,6 @@ __all__ = ["L2", "l2"]
 class _L2:
     name: str = "l2"
 
-    @property
-    def least_step(self) -> float:
-        return 0.0
-
     def size(self, delta: Images) -> Budget:
         return total(delta.square()).sqrt()
 
@@ -53,6 +49,9 @@ class _L2:
         scale = gradient.abs().flatten(1).amax(dim=1).clamp_min(1e-37)
         scaled = gradient / per_row(scale)
         return scaled / per_row(self.size(scaled).clamp_min(1e-12))
+
+    def step(self, gradient: Images, points: Images, length: Budget) -> Images:
+        return per_row(length) * self.steepest(gradient, points)
 
     def hyperplane(self, points: Images, normal: Images, value: Budget) -> Images:
         """Along the normal, each coordinate as far as the box lets it (Croce and Hein 2020, section 3.1)."""

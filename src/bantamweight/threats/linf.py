@@ -19,10 +19,6 @@ __all__ = ["LINF", "linf"]
 class _Linf:
     name: str = "linf"
 
-    @property
-    def least_step(self) -> float:
-        return 0.0
-
     def size(self, delta: Images) -> Budget:
         return delta.abs().flatten(1).amax(dim=1)
 
@@ -45,6 +41,9 @@ class _Linf:
 
     def steepest(self, gradient: Images, points: Images) -> Images:  # noqa: ARG002 (the box does not bind here)
         return gradient.sign()
+
+    def step(self, gradient: Images, points: Images, length: Budget) -> Images:
+        return per_row(length) * self.steepest(gradient, points)
 
     def hyperplane(self, points: Images, normal: Images, value: Budget) -> Images:
         """Every coordinate moves by the same, or as far as the box lets it (Croce and Hein 2020, section 3.1)."""

@@ -27,7 +27,29 @@ def exact(desk: Desk) -> list[str]:
     return ["explain", "saved", desk.picture("large.png", size=24)]
 
 
+def invert(said: str, *more: str, model: str = "small_cnn") -> Case:
+    return Case(lambda desk: ["explain", "invert", model, desk.picture("cat.png"), "--size", "16", *more], said)
+
+
 CASES: Cases = {
+    "inverting a net without convolutions": invert("0 convolutions.*; name layers", model="mlp"),
+    "inverting a mistyped layer": invert(
+        r"got 'featurs\.3'; did you mean 'features\.3'", "--layers", "features.0,featurs.3"
+    ),
+    "inverting a layer twice": invert("layers that differ", "--layers", "features.0,features.0"),
+    "inverting no layer": invert("expected layers after --layers", "--layers", ","),
+    "inverting in no steps": invert("--steps of at least 3, got 0", "--steps", "0"),
+    "inverting without a restart": invert("at least 1 restart", "--restarts", "0"),
+    "inverting against a prior": invert("weights of 0 or more", "--tv=-1"),
+    "inverting no rows": invert("expected batch >= 1", "--batch", "0"),
+    "inverting what is no image": Case(
+        lambda desk: ["explain", "invert", "small_cnn", desk.file("cat.png", "meow"), "--size", "16"],
+        "cat.png: expected",
+    ),
+    "inverting into a file": Case(
+        lambda desk: ["explain", "invert", "small_cnn", desk.picture("cat.png"), "-o", desk.file("taken", "mine")],
+        "expected -o to name a folder",
+    ),
     "a CAM of a net without convolutions": case("grad_cam is not defined for this model: no convolution", model="mlp"),
     "a CAM among others": case("layer_cam is not defined", "--use", "gradient,layer_cam,grad_cam", model="mlp"),
     "CAM where no average is taken": case("cam is not defined", "--use", "cam", "--layer", "features.3"),
@@ -48,6 +70,7 @@ CASES: Cases = {
     "a folder for an image": Case(lambda desk: explain(desk, image=desk.pets()), "pets: can't be read"),
     "no images at all": Case(lambda _: ["explain", "small_cnn"], "IMAGE"),
     "nothing at all": Case(lambda _: ["explain"], "MODEL"),
+    "a check on data there is not": case("digit.*did you mean 'digits'", "--check", "digit"),
     "no rows in memory": case("expected batch >= 1", "--batch", "0"),
     "a precision for maps": case("expected --precision to be fp32 or bf16", "--precision", "int8"),
     "a place that is a file": Case(

@@ -52,7 +52,7 @@ CASES: Cases = {
     "one metric twice": score("'mprt' twice", "--use", "gradient", "--metrics", "mprt,mprt"),
     "boxes that nobody drew": score("iou needs to know where the object is", "--use", "gradient", "--metrics", "iou"),
     "scores of no images": score("expected n of at least 1 image", "--n", "0"),
-    "scores in batches of none": score("expected a batch of at least 1", "--batch", "0"),
+    "scores in batches of none": score("expected batch >= 1", "--batch", "0"),
     "scores at a strange precision": score("--precision to be fp32 or bf16", "--precision", "fp8"),
     "a metric by the path of a module": score("would run code from outside", "--metrics", "os:system"),
     "a sheet of one method": sheet("2 to 8 different methods", "--use", "gradient"),
