@@ -5,8 +5,8 @@ build and thread count they do not change with the row's place in a batch of 64:
 repeating a row. That also bounds memory, since every further batch shape costs its own buffers. Other tiles are used
 only where they were seen to give the same bits (`agreeing`).
 
-One exception is known: a linear layer over rows that are no multiple of 16 bytes, such as 81 pixels of one channel. There
-the last bits depend on whether the row's place in the batch is even.
+One exception is known: a linear layer over rows that are no multiple of 16 bytes, such as 81 pixels of one channel.
+There the last bits depend on whether the row's place in the batch is even.
 """
 
 from __future__ import annotations
