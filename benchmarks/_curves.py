@@ -1,11 +1,11 @@
 """Accuracy against MACs on CIFAR-10 (JPEG), for criteria of channels and for torch-pruning's own pruner.
 
-Every cut starts from the same public ResNet-20, is made once, has its batch norm recalibrated, and is fine-tuned by the
-same recipe on the same images; all are judged on the same test images, so every claim is paired. `all` cuts every
-coupled group, `inner` only the channels inside blocks. torch-pruning cuts `inner` as well: the shortcuts that pad are
-beyond its trace (it shifts their channels). It is stepped until its MACs are at or below the target, and ours are then
-asked for what it reached, so that no one is given more. How a criterion's cut is allocated, and which of ours is held
-against the peer, is chosen on validation images.
+Every cut starts from the same public ResNet-20, has its batch norm recalibrated, and is fine-tuned by the same recipe
+on the same images; all are judged on the same test images, so every claim is paired. `all` cuts every coupled group,
+`inner` only the channels inside blocks. torch-pruning cuts `inner` as well: the shortcuts that pad are beyond its trace
+(it shifts their channels). It goes in 190 small steps and scores what is left before each, until its MACs are at or
+below the target; ours go to what it reached, so that no one is given more, in `--cuts` steps that are scored alike. How
+a criterion's cut is allocated, and which of ours is held against the peer, is chosen on validation images.
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     add("--scopes", nargs="+", choices=["all", "inner"], default=["inner"], help="which groups ours cut")
     add("--seeds", nargs="+", type=int, default=[0, 1, 2], help="of random scores, calibration images and fine-tuning")
     add("--images", type=int, default=8000, help="training images of each fine-tuning")
+    add("--cuts", type=int, default=10, help="steps to the target, each scored on what the last one left")
     add("--epochs", type=int, default=2, help="of fine-tuning; 0 leaves it out")
     add("--rate", type=float, default=0.01, help="highest rate of SGD with one cycle")
     add("--calibration", type=int, default=512, help="images that Taylor is shown")
@@ -74,7 +75,7 @@ def main(chosen: argparse.Namespace) -> None:
         "Accuracy against MACs, ResNet-20 on CIFAR-10 (JPEG)",
         f"dense {right.mean():.2%} of n = {len(test)}",
         f"fine-tuning {chosen.epochs} epochs of {chosen.images} images, SGD one cycle to {chosen.rate:g}",
-        f"seeds {', '.join(map(str, chosen.seeds))}",
+        f"seeds {', '.join(map(str, chosen.seeds))}, {chosen.cuts} steps to each cut of ours",
     )
     started = time.perf_counter()
     runs: dict[tuple[float, str], list[Run]] = {}
@@ -162,11 +163,17 @@ def _ours(name: str, dense: Variant, macs: int, train: Split, seed: int, chosen:
     settings: Mapping[str, object] = {"seed": seed} if part == "random_channels" else {}
     criterion = configure("compression", {"use": part, **settings}).make()
     few = train.take(slice(0, chosen.calibration))
-    evidence = gather(build(dense), criterion.needs, few.images, few.labels)
-    layers = _inner(dense) if scope == "(inner)" else None
-    return compress_channels(
-        dense, criterion, target={"macs": macs}, allocate=how or "global", layers=layers, evidence=evidence
-    )[0]
+    inner, cut = set(_inner(dense)), dense
+    whole = profile(build(dense), dense.input_shape).macs
+    for step in range(1, chosen.cuts + 1):
+        goal = macs if step == chosen.cuts else round(whole - (whole - macs) * step / chosen.cuts)
+        able = [group.name for group in coupled(cut) if not group.reason]
+        evidence = gather(build(cut), criterion.needs, few.images, few.labels)
+        layers = [name for name in able if name in inner] if scope == "(inner)" else able
+        cut, _ = compress_channels(
+            cut, criterion, target={"macs": goal}, allocate=how or "global", layers=layers, evidence=evidence
+        )
+    return cut
 
 
 def _theirs(dense: Variant, share: float) -> tuple[Variant, int]:
