@@ -56,6 +56,10 @@ def test_rounds_by_hand() -> None:
         250,
     ]
     assert rounds("one-shot", "macs", 0.25, 0.0, None) == ((0.25, None),)
+    assert rounds("stepwise", "sparsity", 0.875, 0.0, training, 3) == ((0.5, None), (0.75, None), (0.875, training))
+    assert len(rounds("stepwise", "macs", 0.25, 1000.0, None)) == 10
+    with pytest.raises(InputError, match="use stepwise"):
+        rounds("iterative", "macs", 0.25, 1000.0, None)
     with pytest.raises(InputError, match="expected a size_bytes below the model's 1000"):
         rounds("iterative", "size_bytes", 2000, 1000.0, training, 2)
 
@@ -113,6 +117,28 @@ def test_iterative_cuts_reach_the_same_target(dense: Variant, digits: Data) -> N
         dense, digits, "random_channels", target={"sparsity": 0.5}, finetune=QUICK, schedule="iterative", rounds=2
     )
     assert share.summary["achieved"]["reached"] == pytest.approx(0.5, abs=0.02)
+
+
+def test_stepwise_cuts_are_scored_anew_and_trained_once(dense: Variant, digits: Data) -> None:
+    once, steps = (
+        compress(dense, digits, "group_norm", target={"macs": 0.2}, schedule=schedule, finetune=None)
+        for schedule in ("one-shot", "stepwise")
+    )
+    assert len([edit for edit in steps.variant.edits if edit["edit"] == "channels"]) == 10
+    assert 0.15 < steps.summary["achieved"]["reached"] <= 0.2
+    shapes = [[tuple(tensor.shape) for tensor in made.variant.weights.values()] for made in (once, steps)]
+    assert shapes[0] != shapes[1], "what is scored anew is cut elsewhere"
+    trained = compress(dense, digits, "group_norm", target={"macs": 0.5}, schedule="stepwise", finetune=QUICK, rounds=2)
+    assert trained.summary["accuracy"]["result"]["value"] > 0.8
+
+
+def test_a_layer_down_to_one_channel_does_not_stop_the_next_cut(dense: Variant, digits: Data) -> None:
+    tiny = compress(
+        dense, digits, "l1_channels", target={"sparsity": 0.97}, finetune=None, allocate="per_layer"
+    ).variant
+    assert min(len(tensor) for tensor in tiny.weights.values() if tensor.ndim == 4) == 1
+    less = compress(tiny, digits, "random_channels", target={"macs": 0.95}, finetune=None)
+    assert macs(less.variant) < macs(tiny)
 
 
 @pytest.mark.parametrize("schedule", ["one-shot", "gradual"])

@@ -46,9 +46,16 @@ def compress(
     ] = "magnitude",
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting of it.")] = None,
     schedule: Annotated[
-        str, typer.Option("--schedule", help="one-shot, iterative, or gradual (weights to a sparsity).")
+        str,
+        typer.Option(
+            "--schedule",
+            help="one-shot, stepwise (scored anew before each of several cuts), iterative (trained after each), or "
+            "gradual (weights to a sparsity).",
+        ),
     ] = "one-shot",
-    rounds: Annotated[int, typer.Option("--rounds", help="Cuts of an iterative schedule.")] = 3,
+    rounds: Annotated[
+        int | None, typer.Option("--rounds", help="Cuts: 10 of a stepwise schedule, 3 of an iterative one.")
+    ] = None,
     finetune: Annotated[
         list[str] | None,
         typer.Option(

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from bantamweight import variants
 from bantamweight.compression._budget import KINDS, Found, pick
 from bantamweight.compression._core import ChannelCriterion, Evidence
-from bantamweight.compression._groups import Group, chosen, groups
+from bantamweight.compression._groups import SINGLE, Group, chosen, groups
 from bantamweight.compression._path import Allocate, Path, costs, path
 from bantamweight.errors import InputError, near
 from bantamweight.models._narrow import Removed, narrow
@@ -166,12 +166,15 @@ _LOGITS = "its channels are the logits"
 def _able(
     found: tuple[Group, ...], layers: Iterable[str] | None, skip: Iterable[str], uncut: str, round_to: int
 ) -> tuple[list[Group], dict[str, str]]:
-    """The groups to cut, and why the others are left; a group as narrow as `round_to` can only stay as it is."""
+    """The groups to cut, and why the others are left; a group as narrow as `round_to` can only stay as it is.
+
+    So can a single channel, which is no reason to refuse the others: cuts before this one may have left it.
+    """
     if uncut not in ("refuse", "say"):
         raise InputError(f"{uncut!r} is no way to treat groups that can't be cut{near(uncut, ['refuse', 'say'])}")
     wanted = chosen(found, layers, skip)
     able = [group for group in wanted if not group.reason]
-    stuck = [group for group in wanted if group.reason and group.reason != _LOGITS]
+    stuck = [group for group in wanted if group.reason and group.reason not in (_LOGITS, SINGLE)]
     if stuck and uncut == "refuse":
         raise InputError(
             f"the channels of {stuck[0].name!r} can't be cut: {stuck[0].reason}"

@@ -26,7 +26,10 @@ from bantamweight.models._narrow import narrow
 from bantamweight.models._stirred import stirred
 from bantamweight.types import Images
 
-__all__ = ["Group", "Part", "chosen", "groups", "removal"]
+__all__ = ["SINGLE", "Group", "Part", "chosen", "groups", "removal"]
+
+SINGLE = "it is a single channel"
+"""Why a group can only stay as it is."""
 
 TOLERANCE = 1e-3
 """Of the effect of the cut itself, which is what a wrong wiring would be as large as."""
@@ -183,10 +186,7 @@ def _tried(module: nn.Module, found: list[Group], example: Images) -> tuple[Grou
         for number in wrong:
             why = "the model's forward does not follow when its channels go (a hard-coded shape, or channels it mixes)"
             found[number] = replace(found[number], reason=why)
-    return tuple(
-        replace(group, reason="it is a single channel") if not group.reason and group.size < 2 else group
-        for group in found
-    )
+    return tuple(replace(group, reason=SINGLE) if not group.reason and group.size < 2 else group for group in found)
 
 
 def _half(group: Group) -> list[int]:

@@ -14,7 +14,7 @@ from bantamweight.data import Data
 from bantamweight.errors import InputError
 from bantamweight.parts import configure
 from bantamweight.recipes._cuts import Cut, Rule, cut_to, value_of
-from bantamweight.recipes._rounds import Schedule, rounds
+from bantamweight.recipes._rounds import ROUNDS, Schedule, rounds
 from bantamweight.recipes.prune import tune
 from bantamweight.training import train
 from bantamweight.training._job import learns_from_a_teacher
@@ -36,7 +36,7 @@ class Job:
     value: float
     schedule: Schedule
     finetune: Mapping[str, Any] | None
-    rounds: int
+    rounds: int | None
     settings: Mapping[str, Any]
     clock: Callable[[Variant], float] | None
     home: Path | None
@@ -84,7 +84,7 @@ def made(job: Job) -> tuple[Cut, Variant]:
             kept *= 1 - cut.reached if channels else 1
     if channels:
         return cut.seen(lambda gone: 1 - kept * (1 - gone)), here
-    share = job.schedule == "iterative" and job.kind in ("macs", "parameters") and job.value <= 1
+    share = job.schedule in ROUNDS and job.kind in ("macs", "parameters") and job.value <= 1
     return cut.seen(lambda count: count / dense) if share else cut, here
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -32,7 +32,7 @@ from bantamweight.parts import Part, complaint, configure
 from bantamweight.parts import settings as settings_of
 from bantamweight.recipes import FINETUNE, FINETUNES
 from bantamweight.recipes._cuts import Cut, latency_on, target_of
-from bantamweight.recipes._rounds import Schedule
+from bantamweight.recipes._rounds import ROUNDS, Schedule
 from bantamweight.recipes._stages import Job, made
 from bantamweight.recipes.prune import right_on
 from bantamweight.training import train
@@ -40,7 +40,7 @@ from bantamweight.variants import Variant
 
 __all__ = ["Compressed", "compress"]
 
-SCHEDULES = ("one-shot", "iterative", "gradual")
+SCHEDULES = get_args(Schedule)
 ANSWER = "compress.json"
 CODED = "coded.safetensors"
 """The smallest file of the result, beside the folder's own; `compression.load_coded` reads it back to the bit."""
@@ -63,7 +63,7 @@ def compress(
     target: Mapping[str, float],
     schedule: Schedule = "one-shot",
     finetune: str | Mapping[str, Any] | None = FINETUNE,
-    rounds: int = 3,
+    rounds: int | None = None,
     allocate: str | None = None,
     round_to: int = 1,
     layers: Iterable[str] | None = None,
@@ -82,10 +82,10 @@ def compress(
 
     `target` is one of `sparsity` (zeros among the weights; of channels, the share that goes), `macs` or `parameters` (a
     share below 1 or a count), `size_bytes` (of the smallest file; of channels, the dense float32 one), `latency_ms`
-    (one image on `runtime`). `schedule` cuts once, in `rounds` with training after each, or gradually inside one
-    training. `finetune` is a name in FINETUNES, settings of `training.train` laid over FINETUNE, or None. The result, a
-    variant folder with the smallest file beside it, goes to `out`; a run that was killed goes on from there. Raises
-    InputError for whatever can't be done as asked.
+    (one image on `runtime`). `schedule` cuts once, in `rounds` that are scored anew (stepwise: 10) or trained as well
+    (iterative: 3), or gradually inside one training. `finetune` is a name in FINETUNES, settings of `training.train`
+    laid over FINETUNE, or None. The result, a variant folder with the smallest file beside it, goes to `out`; a run
+    that was killed goes on from there. Raises InputError for whatever can't be done as asked.
     """
     configured = configure("compression", use, trust=trust)
     rule, spec = configured.make(), configured.spec
@@ -113,7 +113,7 @@ def compress(
         "use": spec,
         "asked": {kind: value},
         "schedule": schedule,
-        "rounds": rounds if schedule == "iterative" else None,
+        "rounds": rounds or ROUNDS[schedule] if schedule in ROUNDS else None,
         "finetune": recipe,
         "split": where,
         "runtime": [runtime, count, str(describe())] if clock else None,

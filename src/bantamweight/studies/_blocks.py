@@ -171,8 +171,8 @@ class CompressBlock(_Block):
     sparsity: Shares | None = None
     target: dict[Literal["sparsity", "macs", "parameters", "size_bytes", "latency_ms"], Budgets] | None = None
     runtime: Runtime | None = None
-    schedule: Literal["one-shot", "iterative", "gradual"] = "one-shot"
-    rounds: Annotated[int, Field(ge=2, le=100, strict=True)] = 3
+    schedule: Literal["one-shot", "stepwise", "iterative", "gradual"] = "one-shot"
+    rounds: Annotated[int, Field(ge=2, le=100, strict=True)] | None = None
     allocate: Literal["global", "per_layer", "funnel", "erk", "sensitivity", "greedy", "per_mac"] | None = None
     round_to: Annotated[int, Field(ge=1, le=1024, strict=True)] = 1
     skip: Annotated[tuple[str, ...], Many] = ()
@@ -188,7 +188,7 @@ class CompressBlock(_Block):
         if self.runtime is not None and "latency_ms" not in (self.target or {}):
             raise InputError("runtime says where latency_ms is measured; ask for that target, or leave it out")
         if self.schedule != "one-shot" and self.finetune is None:
-            raise InputError(f"an {self.schedule} schedule trains what it cuts; add finetune")
+            raise InputError(f"the schedule {self.schedule!r} trains what it cuts; add finetune")
         return self
 
     @property

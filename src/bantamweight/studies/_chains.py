@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bantamweight.errors import InputError, near
 from bantamweight.parts import Part, configure, find, names, settings
+from bantamweight.recipes._rounds import ROUNDS
 from bantamweight.studies._blocks import (
     CompressBlock,
     Recipe,
@@ -201,7 +202,8 @@ def _cut(
             asked = value if kind == "sparsity" else 0.0
             key = planner.add("finetune", {"recipe": recipe, "asked": asked, "seed": seed}, cut, labels)
         else:
-            more = {"schedule": block.schedule, "rounds": block.rounds, "recipe": recipe, "seed": seed}
+            rounds = block.rounds or ROUNDS.get(block.schedule)
+            more = {"schedule": block.schedule, "rounds": rounds, "recipe": recipe, "seed": seed}
             key = planner.add("scheduled", {**given, **more}, {**inputs, **taught}, labels)
         before = name if block.schedule == "one-shot" else parent.name
         planner.grow(_variety(planner, tuned, key, parent=before, tuned=True, **columns))

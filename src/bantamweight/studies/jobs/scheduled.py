@@ -26,7 +26,7 @@ def scheduled(
     skip: Sequence[str],
     uncut: Literal["refuse", "say"],
     schedule: Schedule,
-    rounds: int,
+    rounds: int | None,
     recipe: dict[str, Any],
     seed: int,
     runtime: dict[str, Any] | None = None,
