@@ -5,7 +5,7 @@ else runs (the load at the start is printed with every table):
 
     export BANTAM_DATA=../shared/data
     python benchmarks/compression.py monotone
-    python benchmarks/compression.py curves
+    python benchmarks/compression.py curves --images 3000 --n 4000 --validation 1000
     python benchmarks/compression.py bytes
     python benchmarks/compression.py int8 --qat
     python benchmarks/compression.py int8 --nets resnet20 --eps 0.5/255
@@ -32,7 +32,7 @@ COMMANDS = {
     "int8": ("_ships_int8", "accuracy and agreement of static int8, what stayed float, attacks on it"),
     "light": ("_ships_light", "a cut, distilled net in int8 beside its parent: accuracy, bytes, milliseconds"),
     "clean": ("_clean", "what was compressed here, loaded where only onnxruntime is, and without torch-pruning"),
-    "curves": ("_curves", "accuracy against MACs of six criteria of channels and of torch-pruning's own pruner"),
+    "curves": ("_curves", "accuracy against MACs of seven criteria of channels and of torch-pruning's own pruner"),
 }
 
 
