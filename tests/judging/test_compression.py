@@ -99,6 +99,8 @@ def test_steps_compare_neighbours_in_the_order_asked() -> None:
     verdict = verdict_fact(LINE, steps, "accuracy")
     assert verdict.value == 1.0
     assert verdict.note.startswith("accuracy rose at c although MACs fell")
+    zeros = [cut._replace(macs=1.0) for cut in LINE]
+    assert "at c although more was cut, MACs the same" in verdict_fact(zeros, steps, "accuracy").note
 
 
 def test_a_line_that_only_falls_shows_no_over_pruning() -> None:
