@@ -30,14 +30,11 @@ def pma(threat: Threat, *, steps: int = 100, restarts: int = 1) -> Attack:
     if steps < 2:
         raise InputError(f"expected at least 2 steps, one for each half, got {steps}")
     half = steps // 2
-    # Twice the budget turns an entry round in L-inf. In L0 every pixel of a step pushes another out of the ball: as
-    # many as Madry's rule gives, of which the cosine has the mean.
-    share = 2.5 / steps if threat.norm.name == "l0" else 1.0
 
     def rate(rows: Rows) -> Float[Tensor, " b"]:
         late = rows.step >= half
         done = torch.where(late, (rows.step - half).double() / (steps - half), rows.step.double() / half)
-        return (share * rows.eps * (1.0 + torch.cos(math.pi * done))).float()
+        return (rows.eps * (1.0 + torch.cos(math.pi * done))).float()
 
     def ask(rows: Rows, state: State) -> Query:
         stage = torch.where(rows.step >= half, 2, rows.lane % 2)

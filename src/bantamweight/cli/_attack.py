@@ -5,13 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bantamweight.cli._options import (
     ChannelsOption,
@@ -24,11 +21,10 @@ from bantamweight.cli._options import (
     WeightsOption,
     named_model,
 )
+from bantamweight.cli._watched import counted
 from bantamweight.errors import InputError, near
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from bantamweight.attacks._selftest import SelfTest
     from bantamweight.data import Split
     from bantamweight.oracle import Access, Oracle
@@ -129,7 +125,7 @@ def attack(
         None if artifact is None else hashlib.blake2b(artifact.read_bytes()).hexdigest(),
         _content(chosen),
     )
-    with _watched() as heard:
+    with counted() as heard:
         answer = robustness(
             judged,
             chosen.images,
@@ -234,19 +230,6 @@ def _home(question: Sequence[Any]) -> Path:
 
     name = hashlib.blake2b(repr(question).encode(), digest_size=8).hexdigest()
     return Path(os.environ.get("BANTAM_STORE") or ".bantam") / "attacks" / name
-
-
-@contextmanager
-def _watched() -> Iterator[Callable[[str, int, int], None] | None]:
-    """A bar on a terminal, nothing elsewhere."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield None
-        return
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.completed}/{task.total}"))
-    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as bars:
-        task = bars.add_task("")
-        yield lambda part, done, total: bars.update(task, description=part, completed=done, total=total)
 
 
 def _sentences(said: Mapping[str, Any]) -> Iterator[str]:

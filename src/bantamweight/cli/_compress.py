@@ -5,13 +5,10 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bantamweight.cli._attack import with_settings
 from bantamweight.cli._options import (
@@ -25,10 +22,11 @@ from bantamweight.cli._options import (
     WeightsOption,
     named_model,
 )
+from bantamweight.cli._watched import counted
 from bantamweight.errors import InputError, near
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    pass
 
 __all__ = ["compress"]
 
@@ -95,7 +93,7 @@ def compress(
 
     asked, spec, recipe = _target(target), with_settings(use, settings), _recipe(finetune)
     variant = named_model(model, weights, classes, size, channels, trust)
-    with _watched() as heard:
+    with counted() as heard:
         found = run(
             variant,
             data,
@@ -156,19 +154,6 @@ def _recipe(given: Sequence[str] | None) -> Any:
             raise InputError("expected no settings beside --finetune none, got some; leave one of them out")
         return None
     return {**base, **changed}
-
-
-@contextmanager
-def _watched() -> Iterator[Callable[[str, int, int], None] | None]:
-    """A bar on a terminal, nothing elsewhere."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield None
-        return
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.completed}/{task.total}"))
-    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as bars:
-        task = bars.add_task("compressing")
-        yield lambda part, done, total: bars.update(task, description=part, completed=done, total=total)
 
 
 def _sentences(said: Mapping[str, Any]) -> Iterator[str]:

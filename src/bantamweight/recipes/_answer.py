@@ -76,7 +76,7 @@ class Robustness:
             "forwards": int(self.columns["forwards"].sum()),
             "backwards": int(self.columns["backwards"].sum()),
             "attacks": [asdict(part) for part in self.attacks],
-            "checks": [{**asdict(check), "figure": _finite(check.figure)} for check in self.checks],
+            "checks": [asdict(check) for check in self.checks],
             "audit": asdict(self.audit) if self.audit else None,
             "escalated": self.escalated,
             **self._distances(),

@@ -15,14 +15,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from bantamweight import stats
 from bantamweight.attacks._cascade import Cascade, cascade
 from bantamweight.attacks._transferred import transferred
-from bantamweight.attacks.checks import Check, examine
+from bantamweight.attacks.checks import Check, examine, telling
 from bantamweight.errors import InputError
 from bantamweight.machine import describe
 from bantamweight.oracle import Oracle, oracle
@@ -192,9 +191,7 @@ def _question(
 def _checks(campaign: Campaign, level: Literal["probe", "full"]) -> tuple[Check, ...]:
     """The checks on a probe of the images."""
     question = campaign.question
-    # An image that is answered by NaN is not attacked, and the checks are to see it.
-    telling = campaign.columns["attacked"] | np.isnan(campaign.columns["margin"])
-    rows = campaign.sample(PROBE, "probe", telling)
+    rows = campaign.sample(PROBE, "probe", telling(campaign.columns))
     return tuple(
         examine(
             question.oracle,

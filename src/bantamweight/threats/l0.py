@@ -17,7 +17,7 @@ from bantamweight.types import Bool, Float, Images, Int64
 
 __all__ = ["L0", "l0"]
 
-BEYOND = 16.0
+BEYOND = 256.0
 """How far beyond the box a step goes where the gradient is largest: enough for the gain to outweigh the change."""
 
 

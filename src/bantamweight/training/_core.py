@@ -118,11 +118,10 @@ def train(
 def _run(job: Job) -> Checkpoint:
     settings = job.settings
     fabric = fabric_for(settings.accelerator, settings.devices, settings.precision)
-    if settings.devices == 1 or job.folder is not None:
-        with own_port():
-            return fabric.launch(partial(fit, job)) or _read(job)
-    with tempfile.TemporaryDirectory() as folder, own_port():
-        job = replace(job, folder=Path(folder))
+    if settings.devices > 1 and job.folder is None:
+        with tempfile.TemporaryDirectory() as folder:
+            return _run(replace(job, folder=Path(folder)))
+    with own_port():
         return fabric.launch(partial(fit, job)) or _read(job)
 
 

@@ -26,7 +26,7 @@ from bantamweight.predict import pad
 from bantamweight.threats import Threat
 from bantamweight.types import Float, Images, Labels, Logits, Tensor
 
-__all__ = ["Check", "Evidence", "Level", "absent", "examine", "failed", "outdone", "passed"]
+__all__ = ["Check", "Evidence", "Level", "absent", "examine", "failed", "outdone", "passed", "telling"]
 
 State = Literal["pass", "fail", "did not run"]
 Level = Literal["probe", "full"]
@@ -76,6 +76,15 @@ def absent(name: str, detail: str) -> Check:
 def _finite(figure: float | None) -> float | None:
     """None for what JSON has no number for."""
     return None if figure is None or not math.isfinite(figure) else figure
+
+
+def telling(columns: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Bool (n): the images of a run that a check can learn from: those attacked, and those answered by NaN.
+
+    The latter count as wrong and are not attacked, and yet are worth a look.
+    """
+    worth: np.ndarray = columns["attacked"] | np.isnan(columns["margin"])
+    return worth
 
 
 def outdone(strong: Verdicts, weak: Verdicts) -> bool:
@@ -254,8 +263,7 @@ def _probe(images: Images, verdicts: Verdicts | None, seed: int) -> Tensor:
     """Row numbers of the probe, in an order that follows from the images alone."""
     rows = torch.arange(len(images))
     if verdicts is not None:
-        # An image whose answer is no number counts as wrong and is not attacked, and yet is worth a look.
-        rows = torch.from_numpy(np.flatnonzero(verdicts["attacked"] | np.isnan(verdicts["margin"])))
+        rows = torch.from_numpy(np.flatnonzero(telling(verdicts.columns)))
     keys = rng.image_keys(images[rows])
     ranks = rng.fold(keys, torch.full_like(keys, rng.stream(seed, "probe")))
     return rows[ranks.argsort(stable=True)[:PROBE]]
