@@ -32,7 +32,7 @@ DATA = {"use": "planted", "train": 2500, "val": 200, "test": 300}
 def scores(options: argparse.Namespace) -> None:
     """One net per seed: how long it trains, which methods pass, and how every map localises beside the mask itself."""
     _head(options)
-    for seed in range(options.repeats):
+    for seed in options.seeds:
         note(f"seed {seed}")
         _one(options, seed)
 

@@ -11,7 +11,8 @@ else runs (the load at the start is printed with every table):
     python benchmarks/explainers.py perturbation --model resnet20 --weights resnet20.safetensors
     python benchmarks/explainers.py memory
     python benchmarks/explainers.py cost
-    python benchmarks/explainers.py scores
+    python benchmarks/explainers.py scores --model small_cnn --seeds 10 11 12
+    python benchmarks/explainers.py scores --seeds 10 11 12
 
 Where BANTAM_DATA names a folder with CIFAR-10, images come from its test; elsewhere they are random. Nets have random
 weights (seed 0) and random batch-norm statistics, unless `--model` and `--weights` name others. Captum runs at
@@ -53,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
         add("--size", type=int, default=224 if name == "memory" else 32)
         add("--threads", type=int, default=describe().cores)
         add("--repeats", type=int, default=3, help="interleaved runs")
+        add("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of `scores`: a net is trained for each")
         add("--batches", nargs="+", type=int, default=[1, 8, 32] if name == "cost" else [32, 64, 128, 256])
         add("--sizes", nargs="+", type=int, default=[32, 64], help="of `cost`: sides of the images")
         add("--tolerance", nargs="+", type=float, default=[3e-2, 1e-2], help="of `ig`, in float32 and in bfloat16")
