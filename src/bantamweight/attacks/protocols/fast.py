@@ -34,11 +34,12 @@ def _smooth(threat: Threat, steps: int, classes: int) -> list[Attack]:
 
 def _sparse(threat: Threat, steps: int, classes: int) -> list[Attack]:
     # In L1 a walk starts in a ball three times as large: its curve says nothing before it has come down. Other
-    # starts break more than longer walks do. Untargeted walks go first: they break most of what falls, so the others
-    # have fewer images.
-    length, lanes = 2 * steps, classes + 2
-    strong = apgd(threat, steps=length, restarts=lanes), apgd_t(threat, steps=length, classes=lanes)
-    return [pgd(threat, steps=10), pma(threat, steps=steps), *strong]
+    # starts break more than longer walks do, but a class that is not among the nearest takes a long walk, and from the
+    # image itself: a random start has spent part of the budget on every value. Untargeted walks go first: they break
+    # most of what falls, so the others have fewer images.
+    untargeted = apgd(threat, steps=2 * steps, restarts=classes + 1)
+    targeted = apgd_t(threat, steps=10 * steps // 3, classes=classes + 2, start="clean")
+    return [pgd(threat, steps=10), pma(threat, steps=steps), untargeted, targeted]
 
 
 def _counted(threat: Threat, steps: int, classes: int) -> list[Attack]:  # noqa: ARG001 (the norms' common signature)
