@@ -25,6 +25,7 @@ from bantamweight.variants import build
 
 METHODS = ("gradient", "smooth_grad", "integrated_gradients", "input_x_gradient", "grad_cam", "layer_cam",
            "guided_backprop")  # fmt: skip
+METRICS = ("mprt", *GIVEN, "deletion", "insertion", "road")
 LOWER = ("localisation_error",)
 DATA = {"use": "planted", "train": 2500, "val": 200, "test": 300}
 
@@ -50,7 +51,7 @@ def _one(options: argparse.Namespace, seed: int) -> None:
     assert split.masks is not None
     images = split.floats()
     methods = [configure("explainers", name).make() for name in options.use or METHODS]
-    metrics = [configure("metrics", name).make() for name in ("mprt", *GIVEN, "deletion", "insertion", "road")]
+    metrics = [configure("metrics", name).make() for name in options.metrics or METRICS]
     net = build(variant)
     found = score_maps(
         net, images, split.labels, [_truth(split.masks, images), *methods], metrics,

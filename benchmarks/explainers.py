@@ -61,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         add("--samples", type=int, default=1000, help="of `lime`")
         add("--epochs", type=int, default=8, help="of `scores`")
         add("--use", nargs="+", help="of `cost`, `scores` and `peak`: these methods alone")
+        add("--metrics", nargs="+", help="of `scores`: these alone")
         add("--batch", type=int, default=64, help="of `peak`")
     return whole
 

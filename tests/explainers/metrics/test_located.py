@@ -76,13 +76,27 @@ def test_iou_by_hand() -> None:
 
 
 def test_scaling_a_map_beforehand_changes_no_localisation() -> None:
-    """Maps are scaled once, in the metric; a map that came scaled, shifted or huge scores the same."""
+    """Maps are scaled once, in the metric; a map that came scaled or huge scores the same."""
     torch.manual_seed(0)
     maps, mask = torch.randn(1, 28, 28), box(5, 5, 20, 15)
     for metric in ALL:
         once = metric.score(made(maps, objects=mask)).values
-        for changed in (1e6 * maps, 0.5 * maps + 3, (maps - maps.min()) / (maps.max() - maps.min())):
+        for changed in (1e6 * maps, maps.relu(), maps.relu() / maps.max()):
             np.testing.assert_allclose(metric.score(made(changed, objects=mask)).values, once, rtol=1e-4)
+
+
+def test_contributions_against_the_class_are_no_worse_than_none() -> None:
+    """Both signs lie on the object, nothing beside it: what speaks for the class still finds it."""
+    mask = box(5, 5, 20, 15)
+    signs = torch.ones(1, 28, 28)
+    signs[..., ::2] = -1
+    for metric in (iou(), pixel_auc()):
+        both = metric.score(made(mask * signs, objects=mask)).values
+        np.testing.assert_allclose(metric.score(made((mask * signs).relu(), objects=mask)).values, both)
+        assert both > metric.score(made(torch.rand(1, 28, 28), objects=mask)).values
+    against = made(-mask.float(), objects=mask)
+    assert iou().score(against).values.tolist() == [0.0]
+    assert pixel_auc().score(against).values.tolist() == [0.5]
 
 
 def test_pixel_auc_by_hand() -> None:
