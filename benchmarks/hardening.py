@@ -152,7 +152,7 @@ def schemes(options: argparse.Namespace) -> None:
     dense = None
     for name, pruning in {"dense": None, **SCHEMES}.items():
         started = time.perf_counter()
-        trained = train(fresh(options.model, data, seed=0), data, **settings, pruning=pruning)
+        trained = train(fresh(options.model, data, seed=0), data, **settings, compress=pruning)
         seconds = time.perf_counter() - started
         assert trained.variant is not None
         dense = trained.variant if pruning is None else dense

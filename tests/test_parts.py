@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Annotated, Literal
 
 import pytest
 
 from bantamweight import parts
 from bantamweight.errors import InputError
-from bantamweight.parts import Room, configure, find, names, number, settings
+from bantamweight.parts import Room, configure, find, names, number, objectives, pruning, settings
 
 
 def example(
@@ -82,3 +83,17 @@ def test_numbers():
     assert number("8/255") == 8 / 255
     assert number("a/b") == "a/b"
     assert number("1/0") == "1/0"
+
+
+def test_a_shelf_has_the_parts_of_its_room_as_functions_of_their_settings():
+    made = objectives.trades(beta=3, threat="linf 8/255")
+    assert made == configure("objectives", {"use": "trades", "beta": 3, "threat": {"use": "linf", "eps": 8 / 255}})
+    assert {"trades", "pgd_at"} <= set(dir(objectives))
+    assert dir(pruning) == names("pruning")
+    assert list(inspect.signature(objectives.trades).parameters)[:2] == ["threat", "beta"]
+    assert "beta KL" in objectives.trades.__doc__
+    with pytest.raises(InputError, match="did you mean 'beta'"):
+        objectives.trades(bta=3)
+    with pytest.raises(AttributeError, match="did you mean 'trades'"):
+        objectives.tradse  # noqa: B018
+    assert not hasattr(objectives, "__wrapped__")

@@ -110,3 +110,10 @@ def test_a_full_disk_leaves_nothing_behind(variant, tmp_path, monkeypatch):
 def test_foreign_factories_need_trust(variant):
     with pytest.raises(InputError, match="--trust"):
         build(replace(variant, factory="os:system", arguments={"command": "true"}))
+
+
+def test_a_variant_is_shown_in_one_line(variant):
+    shown = repr(replace(variant, edits=({"edit": "mask", "layers": []},)))
+    assert variant.name in shown
+    assert shown.endswith("edits: mask)")
+    assert len(shown) < 200

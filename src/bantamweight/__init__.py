@@ -25,6 +25,8 @@ _HOMES = {
     "evaluate": "recipes.evaluate",
     "export": "recipes.export",
     "fresh": "training",
+    "objectives": "parts",
+    "pruning": "parts",
     "train": "training",
     "compress": "recipes.compress",
     "prune": "recipes.prune",
@@ -63,6 +65,7 @@ if TYPE_CHECKING:
     from bantamweight.listing import described as list_parts
     from bantamweight.loading import load_model
     from bantamweight.models._profile import profile
+    from bantamweight.parts import objectives, pruning
     from bantamweight.recipes.attack import attack
     from bantamweight.recipes.bench import bench
     from bantamweight.recipes.compress import compress
@@ -111,8 +114,10 @@ __all__ = [
     "load_model",
     "load_variant",
     "lottery",
+    "objectives",
     "profile",
     "prune",
+    "pruning",
     "report",
     "robustness",
     "run",

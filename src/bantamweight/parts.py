@@ -24,7 +24,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, Va
 
 from bantamweight.errors import InputError, near
 
-__all__ = ["Part", "Room", "complaint", "configure", "find", "names", "number", "settings", "worst"]
+__all__ = ["Part", "Room", "Shelf", "complaint", "configure", "find", "names", "number", "settings", "worst"]
 
 ROOMS = {
     "attacks": "bantamweight.attacks",
@@ -228,6 +228,41 @@ def configure(room: str, spec: Any, *, trust: bool = False) -> Part:
         raise InputError(complaint(error, name, model)) from error
     values = tuple((key, getattr(checked, key)) for key in model.model_fields)
     return Part(room, name, values, trust and ":" in name)
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """The parts of a room as functions of their settings: `objectives.trades(beta=6, ...)` is the part, checked.
+
+    What the room injects (the rest of the signature) is passed by whoever uses the part.
+
+    >>> print(Shelf("schedules").sawtooth(teeth=2))
+    sawtooth(teeth=2)
+    """
+
+    room: str
+
+    def __getattr__(self, name: str) -> Callable[..., Part]:
+        try:
+            function = find(self.room, name)
+        except InputError as error:
+            raise AttributeError(str(error)) from None
+
+        def part(**settings: Any) -> Part:
+            return configure(self.room, {"use": name, **settings})
+
+        part.__name__, part.__doc__ = name, function.__doc__
+        known = inspect.signature(function).parameters.values()
+        configured = [each for each in known if each.kind is each.KEYWORD_ONLY]
+        part.__signature__ = inspect.Signature(configured, return_annotation=Part)  # type: ignore[attr-defined]
+        return part
+
+    def __dir__(self) -> list[str]:
+        return names(self.room)
+
+
+objectives, pruning = Shelf("objectives"), Shelf("pruning")
+"""`train(..., objective=objectives.trades(...), compress=pruning.admm(...))`."""
 
 
 def worst(error: ValidationError) -> Mapping[str, Any]:

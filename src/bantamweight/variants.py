@@ -31,7 +31,7 @@ PROGRAM = "program"
 """The factory of variants whose architecture is a `torch.export` program: its plan, as JSON, is in `program`."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Variant:
     """One model as data. `edits` are JSON objects with a key `edit`, replayed in order by `build`."""
 
@@ -56,6 +56,13 @@ class Variant:
             digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
         digest.update(self.program)
         return digest.hexdigest()
+
+    def __repr__(self) -> str:
+        """One line: weights in print help nobody."""
+        edits = ", ".join(str(edit.get("edit")) for edit in self.edits)
+        numbers = sum(tensor.numel() for tensor in self.weights.values())
+        said = f"{self.name!r}, {self.factory!r}, {len(self.weights)} tensors of {numbers:,} numbers"
+        return f"Variant({said}{f', edits: {edits}' if edits else ''})"
 
     @property
     def input_shape(self) -> tuple[int, int, int]:

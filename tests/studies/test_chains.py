@@ -34,7 +34,7 @@ def planned(second: dict[str, Any], subject: Subject = DIGITS, **blocks: Any) ->
             "train.1: expected a line that ends",
         ),
         ({"objective": "distill", "teacher": "mlp", "monitor": "robust_accuracy"}, "train.1: robust_accuracy needs"),
-        ({"pruning": {"use": "admm", "sparsity": 0.5, "begin": 0.9, "end": 0.5}}, "train.1.pruning: expected an end"),
+        ({"compress": {"use": "admm", "sparsity": 0.5, "begin": 0.9, "end": 0.5}}, "train.1.compress: expected an end"),
     ],
 )
 def test_a_training_that_can_t_be_is_refused_before_the_one_before_it_runs(second: dict[str, Any], said: str) -> None:

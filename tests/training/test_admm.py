@@ -91,7 +91,7 @@ def test_least_squares_with_three_of_twelve_weights_reaches_the_known_optimum(se
 def test_every_scheme_draws_and_cuts_to_what_was_asked(digits, scheme):
     share = 0.5 if scheme == "two_four" else 0.8
     asked = {**ADMM, "scheme": scheme, "sparsity": share}
-    trained = train(fresh({"use": "simple_cnn"}, digits, seed=0), digits, **SMALL, pruning=asked)
+    trained = train(fresh({"use": "simple_cnn"}, digits, seed=0), digits, **SMALL, compress=asked)
     weights = prunable(variants.build(trained.variant))
     zeros = sum(int((weight == 0).sum()) for weight in weights.values())
     assert zeros / sum(weight.numel() for weight in weights.values()) == pytest.approx(share, abs=0.02)
@@ -105,10 +105,10 @@ def test_every_scheme_draws_and_cuts_to_what_was_asked(digits, scheme):
 def test_residuals_fall_and_a_tolerance_ends_it_early(digits):
     start = fresh({"use": "simple_cnn"}, digits, seed=0)
     asked = {**ADMM, "rho": 1.0, "growth": 2.0, "updates": 12, "end": 0.8}
-    rows = [row for row in train(start, digits, **SMALL, pruning=asked).history if row.split == "train"]
+    rows = [row for row in train(start, digits, **SMALL, compress=asked).history if row.split == "train"]
     falls = [row.measures["primal_residual"] for row in rows]
     assert falls[-1] < 0.5 * falls[0]
-    early = train(start, digits, **SMALL, pruning={**asked, "tolerance": 0.5})
+    early = train(start, digits, **SMALL, compress={**asked, "tolerance": 0.5})
     cuts = [row.epoch for row in early.history if "accuracy_after_cut" in row.measures]
     late = [row.epoch for row in rows if "accuracy_after_cut" in row.measures]
     assert cuts < late
@@ -117,7 +117,7 @@ def test_residuals_fall_and_a_tolerance_ends_it_early(digits):
 def test_killed_between_epochs_it_ends_in_the_same_bits(digits, tmp_path, monkeypatch):
     start = fresh({"use": "simple_cnn"}, digits, seed=0)
     more = {**SMALL, "average": 0.9, "setbacks": 1}
-    whole = train(start, digits, tmp_path / "whole", **more, pruning=ADMM)
+    whole = train(start, digits, tmp_path / "whole", **more, compress=ADMM)
     renames = os.replace
 
     def stopping(source, target):
@@ -128,9 +128,9 @@ def test_killed_between_epochs_it_ends_in_the_same_bits(digits, tmp_path, monkey
     for _ in range(SMALL["epochs"]):
         monkeypatch.setattr(os, "replace", stopping)
         with pytest.raises(Killed):
-            train(start, digits, tmp_path / "killed", **more, pruning=ADMM)
+            train(start, digits, tmp_path / "killed", **more, compress=ADMM)
         monkeypatch.setattr(os, "replace", renames)
-    resumed = train(start, digits, tmp_path / "killed", **more, pruning=ADMM)
+    resumed = train(start, digits, tmp_path / "killed", **more, compress=ADMM)
     assert bits(resumed.last) == bits(whole.last)
     assert bits(resumed.weights) == bits(whole.weights)
     timeless = [[(row.loss, row.right, dict(row.measures)) for row in one.history] for one in (whole, resumed)]
@@ -160,4 +160,4 @@ def test_killed_between_epochs_it_ends_in_the_same_bits(digits, tmp_path, monkey
 def test_what_cannot_be_is_refused_before_anything_is_trained(digits, asked, said):
     start = fresh({"use": "mlp"}, digits, seed=0)
     with pytest.raises(InputError, match=said):
-        train(start, digits, **SMALL, pruning={**ADMM, **asked})
+        train(start, digits, **SMALL, compress={**ADMM, **asked})

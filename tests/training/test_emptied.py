@@ -39,7 +39,7 @@ def test_a_layer_that_would_lose_everything_keeps_its_best_weight():
 def test_a_training_ends_with_a_weight_in_every_layer_and_says_which_were_spared(digits, tmp_path, pruning):
     start = fresh({"use": "simple_cnn"}, digits, seed=0)
     with pytest.warns(UserWarning, match="would have left nothing of '.*, and one weight of each stayed"):
-        trained = train(start, digits, tmp_path, **SMALL, pruning=pruning)
+        trained = train(start, digits, tmp_path, **SMALL, compress=pruning)
     weights = prunable(variants.build(trained.variant))
     assert all(weight.any() for weight in weights.values())
     measures = [row.measures for row in trained.history if row.split == "train"]
@@ -47,18 +47,18 @@ def test_a_training_ends_with_a_weight_in_every_layer_and_says_which_were_spared
     zeros = sum(int((weight == 0).sum()) for weight in weights.values())
     wanted = pruning["sparsity"] * sum(weight.numel() for weight in weights.values())
     assert wanted - 2 * len(weights) <= zeros <= wanted + len(weights)
-    again = train(start, digits, tmp_path, **SMALL, pruning=pruning)
+    again = train(start, digits, tmp_path, **SMALL, compress=pruning)
     assert bits(again.last) == bits(trained.last)
 
 
 def test_redundant_is_spread_per_layer_unless_told(digits):
     start = fresh({"use": "simple_cnn"}, digits, seed=0)
     asked = {**ADMM, "sparsity": 0.9, "scheme": "redundant"}
-    trained = train(start, digits, **SMALL, pruning=asked)
+    trained = train(start, digits, **SMALL, compress=asked)
     assert all("layers_spared" not in row.measures for row in trained.history)
     for weight in prunable(variants.build(trained.variant)).values():
         assert int((weight == 0).sum()) == round(0.9 * weight.numel())
-    told = train(start, digits, **SMALL, pruning={**asked, "allocate": "per_layer"})
+    told = train(start, digits, **SMALL, compress={**asked, "allocate": "per_layer"})
     assert bits(told.last) == bits(trained.last)
 
 

@@ -39,7 +39,7 @@ def test_the_curve_by_hand():
 
 def test_zeros_are_exact_stay_and_are_named_in_the_edit(digits):
     start = fresh({"use": "simple_cnn"}, digits, seed=0, name="net")
-    trained = train(start, digits, **SMALL, pruning=PRUNING).variant
+    trained = train(start, digits, **SMALL, compress=PRUNING).variant
     weights = prunable(variants.build(trained))
     zeros = sum(int((weight == 0).sum()) for weight in weights.values())
     assert zeros == round(0.8 * sum(weight.numel() for weight in weights.values()))
@@ -52,14 +52,14 @@ def test_zeros_are_exact_stay_and_are_named_in_the_edit(digits):
 
 def test_only_the_final_sparsity_counts_as_best(digits):
     start = fresh({"use": "simple_cnn"}, digits, seed=0)
-    done = train(start, digits, **SMALL, pruning={**PRUNING, "end": 1.0})
+    done = train(start, digits, **SMALL, compress={**PRUNING, "end": 1.0})
     assert done.best_epoch == 3
     assert bits(done.weights) == bits(done.last)
 
 
 def test_killed_between_epochs_it_ends_in_the_same_bits(digits, tmp_path, monkeypatch):
     start = fresh({"use": "simple_cnn"}, digits, seed=0)
-    whole = train(start, digits, tmp_path / "whole", **SMALL, pruning=PRUNING)
+    whole = train(start, digits, tmp_path / "whole", **SMALL, compress=PRUNING)
     renames, seen = os.replace, []
 
     def stopping(source, target):
@@ -71,9 +71,9 @@ def test_killed_between_epochs_it_ends_in_the_same_bits(digits, tmp_path, monkey
     for _ in range(3):
         monkeypatch.setattr(os, "replace", stopping)
         with pytest.raises(Killed):
-            train(start, digits, tmp_path / "killed", **SMALL, pruning=PRUNING)
+            train(start, digits, tmp_path / "killed", **SMALL, compress=PRUNING)
         monkeypatch.setattr(os, "replace", renames)
-    resumed = train(start, digits, tmp_path / "killed", **SMALL, pruning=PRUNING)
+    resumed = train(start, digits, tmp_path / "killed", **SMALL, compress=PRUNING)
     assert len([name for name in seen if name.endswith("checkpoint.json")]) == 3
     assert bits(resumed.last) == bits(whole.last)
     assert bits(resumed.weights) == bits(whole.weights)
@@ -81,7 +81,7 @@ def test_killed_between_epochs_it_ends_in_the_same_bits(digits, tmp_path, monkey
 
 def test_a_variant_that_was_cut_before_keeps_its_zeros(digits):
     start, _ = compress(fresh({"use": "simple_cnn"}, digits, seed=0), random(), sparsity=0.3)
-    trained = train(start, digits, **SMALL, pruning=PRUNING).variant
+    trained = train(start, digits, **SMALL, compress=PRUNING).variant
     for name, alive in variants.masks(start).items():
         assert not trained.weights[name][~alive].any()
 
@@ -101,4 +101,4 @@ def test_a_variant_that_was_cut_before_keeps_its_zeros(digits):
 def test_what_can_t_be_meant_is_refused(digits, settings, said):
     start = fresh({"use": "simple_cnn"}, digits, seed=0)
     with pytest.raises(InputError, match=said):
-        train(start, digits, **SMALL, pruning={**PRUNING, **settings})
+        train(start, digits, **SMALL, compress={**PRUNING, **settings})

@@ -74,7 +74,7 @@ def test_a_planted_explosion_is_rolled_back_to_the_epoch_before(digits, monkeypa
     ids=lambda spec: "-".join((spec["use"], spec.get("criterion", "magnitude"))),
 )
 def test_weights_that_exploded_are_rolled_back_where_a_pruning_meets_them_first(digits, monkeypatch, pruning, factor):
-    asked = {**SMALL, "schedule": "constant", "pruning": pruning}
+    asked = {**SMALL, "schedule": "constant", "compress": pruning}
     refused(monkeypatch, digits, factor, **asked)
     saved, slower = saved_and_slower(monkeypatch, digits, factor, **asked)
     assert bits(slower.last) == bits(saved.last)

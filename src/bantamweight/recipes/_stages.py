@@ -146,7 +146,7 @@ def _gradual(job: Job) -> tuple[Cut, Variant]:
         raise InputError(refusal or "gradual compression cuts while it trains; leave finetune in, or use one-shot")
     # A recipe may say when weights go (end, every, ...); how many and which is the job's.
     asked = {"use": "gradual", "sparsity": job.value, "criterion": job.use, "allocate": job.settings["allocate"]}
-    pruning = {**(job.finetune.get("pruning") or {}), **asked}
+    pruning = {**(job.finetune.get("compress") or {}), **asked}
     objective = configure("objectives", job.finetune.get("objective", "standard"), trust=job.trust)
     trained = train(
         replace(job.parent, name=job.name),
@@ -155,7 +155,7 @@ def _gradual(job: Job) -> tuple[Cut, Variant]:
         progress=job.tell("pruning and training"),
         trust=job.trust,
         teacher=(job.teacher or job.parent) if learns_from_a_teacher(objective) else None,
-        **{**job.finetune, "pruning": pruning},
+        **{**job.finetune, "compress": pruning},
     ).variant
     assert trained is not None  # a variant went in
     return Cut(trained, value_of(trained, "sparsity", trust=job.trust)), trained

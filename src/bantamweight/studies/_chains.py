@@ -63,7 +63,7 @@ def _recipe(planner: Planner, block: Recipe, where: str) -> dict[str, Any]:
     from bantamweight.training._job import check_watched, foresee
 
     recipe = recipe_of(block, trust=planner.trust)
-    for setting in ("schedule", "pruning"):
+    for setting in ("schedule", "compress"):
         if recipe[setting] is not None:
             make(f"{where}.{setting}", recipe[setting], Span(recipe["epochs"], 100))
     try:

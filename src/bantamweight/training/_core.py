@@ -50,7 +50,7 @@ def train(
     weight_decay: Annotated[float, Field(ge=0, le=100)] = 0.0,
     schedule: Annotated[str | dict[str, Any] | Part, Room("schedules")] = "one_cycle",
     objective: Annotated[str | dict[str, Any] | Part, Room("objectives")] = "standard",
-    pruning: Annotated[str | dict[str, Any] | Part | None, Room("pruning")] = None,
+    compress: Annotated[str | dict[str, Any] | Part | None, Room("pruning")] = None,
     average: Annotated[float, Field(gt=0, lt=1)] | None = None,
     setbacks: Annotated[int, Field(ge=0, le=100)] = 0,
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0,
@@ -74,10 +74,11 @@ def train(
     `folder` keeps checkpoints of every epoch and TensorBoard logs; with `resume`, training continues from there, after
     a kill to the same bits (same machine, threads and settings). `patience` ends training that many epochs after the
     best one; `monitor` says what "best" compares on the validation split (`robust_accuracy`: under the attack of an
-    adversarial objective); with `pruning` only epochs at the final sparsity count for either, and what it cut stays
-    zero in later trainings too. With `average` what is judged and given back is a running average of the weights with
-    that decay. An epoch whose loss explodes is begun again at half the rate, `setbacks` times in all, before that is an
-    error. Several `devices` share each batch.
+    adversarial objective). `compress` says how weights go meanwhile; only epochs at the final sparsity then count for
+    either, and what it cut stays zero in later trainings too. With `average` what is judged and given back is a running
+    average of the weights with that decay. An epoch whose loss explodes is begun again at half the rate, `setbacks`
+    times in all, before that is an error. Several `devices` share each batch. Parts are values as well as names:
+    `objective=bw.objectives.trades(beta=6, threat="linf 8/255"), compress=bw.pruning.admm(keep=0.1)`.
 
     The weights after each epoch in `keep` are given back too. With `begin` that many epochs count as done: schedule,
     order and augmentation go on from there, as when weights are rewound. `teacher` is whom an objective such as
@@ -89,7 +90,7 @@ def train(
     settings = checked(train, locals())
     augmentations(settings.augment)  # only to refuse a bad one before anything is computed, and so below
     foresee(settings.objective, settings.label_smoothing, settings.monitor)
-    for part in (settings.schedule, settings.pruning):
+    for part in (settings.schedule, settings.compress):
         if part is not None:
             part.make(Span(settings.epochs, 100))
     if settings.begin >= settings.epochs or any(not settings.begin < kept <= settings.epochs for kept in settings.keep):
@@ -111,7 +112,7 @@ def train(
     if taught is not None:
         about["teacher"] = _digest(taught.state_dict())
     job = Job(module, training, validation, masks, settings, about, Path(folder) if folder else None, progress, taught)
-    edits = ({"edit": "mask", "layers": sorted(prunable(module))},) if settings.pruning else ()
+    edits = ({"edit": "mask", "layers": sorted(prunable(module))},) if settings.compress else ()
     return _given_back(model, module, _run(job), edits)
 
 

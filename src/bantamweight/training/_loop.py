@@ -92,7 +92,7 @@ class _Loop:
         self.guessing = math.log(max(2, int(job.training.labels.max()) + 1))
         self.span = Span(settings.epochs, self.replays * count(len(job.training), settings.batch))
         self.factor = settings.schedule.make(self.span)
-        self.pruning: Pruning | None = settings.pruning.make(self.span) if settings.pruning else None
+        self.pruning: Pruning | None = settings.compress.make(self.span) if settings.compress else None
         self.average = Average(self.module, settings.average) if settings.average is not None else None
         self.best: dict[str, Tensor] = {}
         self.kept: dict[int, dict[str, Tensor]] = {}

@@ -26,7 +26,7 @@ class Settings:
     weight_decay: float
     schedule: Part
     objective: Part
-    pruning: Part | None
+    compress: Part | None
     average: float | None
     setbacks: int
     label_smoothing: float

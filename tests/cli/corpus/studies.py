@@ -61,17 +61,17 @@ def hardened(settings: str, said: str) -> Case:
 HARDENED: Cases = {
     "an eps above 1": hardened("objective: {use: pgd_at, threat: linf 1.5}", "eps"),
     "an adversary without an eps": hardened("objective: {use: pgd_at, threat: linf}", "eps"),
-    "a schedule of eps that never ends": hardened("pruning: {use: admm, sparsity: 0.5, end: 1.5}", "end: .*1"),
+    "a schedule of eps that never ends": hardened("compress: {use: admm, sparsity: 0.5, end: 1.5}", "end: .*1"),
     "a cut that ends before it begins": hardened(
-        "pruning: {use: admm, sparsity: 0.5, begin: 0.8, end: 0.4}",
-        "train.0.pruning: expected an end after the beginning",
+        "compress: {use: admm, sparsity: 0.5, begin: 0.8, end: 0.4}",
+        "train.0.compress: expected an end after the beginning",
     ),
-    "nothing kept": hardened("pruning: {use: admm, sparsity: 1}", "sparsity: .*less than 1"),
+    "nothing kept": hardened("compress: {use: admm, sparsity: 1}", "sparsity: .*less than 1"),
     "a scheme of channels inside training": hardened(
-        "pruning: {use: admm, sparsity: 0.5, scheme: l1_channels}", "l1_channels can't cut during training"
+        "compress: {use: admm, sparsity: 0.5, scheme: l1_channels}", "l1_channels can't cut during training"
     ),
     "a scheme that reaches another sparsity": hardened(
-        "pruning: {use: admm, sparsity: 0.8, scheme: two_four}", "cuts to a sparsity of 0.5 and no other"
+        "compress: {use: admm, sparsity: 0.8, scheme: two_four}", "cuts to a sparsity of 0.5 and no other"
     ),
     "a student without a teacher": hardened(
         "objective: {use: rslad, threat: linf 0.1}", "train.0: rslad.* learns from a teacher; name a net"
