@@ -12,7 +12,7 @@ else runs (the load at the start is printed with every table):
     python benchmarks/explainers.py memory
     python benchmarks/explainers.py cost
     python benchmarks/explainers.py scores --model small_cnn --seeds 10 11 12
-    python benchmarks/explainers.py scores --seeds 10 11 12
+    python benchmarks/explainers.py inversion --model resnet20 --weights resnet20.safetensors
 
 Where BANTAM_DATA names a folder with CIFAR-10, images come from its test; elsewhere they are random. Nets have random
 weights (seed 0) and random batch-norm statistics, unless `--model` and `--weights` name others. Captum runs at
@@ -38,9 +38,11 @@ COMMANDS = {
     "memory": ("_explain_cost", "memory", "peak memory of Score-CAM at 224x224 by batch"),
     "cost": ("_explain_cost", "cost", "forward, backward, rest and peak memory of every method"),
     "scores": ("_scores", "scores", "who passes and who finds the object, on nets trained here"),
+    "inversion": ("_inversion", "inversion", "images made again from an early, a middle and a late layer"),
     "peak": ("_explain_cost", "peak", "one run of `memory` or `cost`, in a process of its own"),
 }
-IMAGES = {"cams": 256, "ig": 16, "lime": 4, "perturbation": 64, "memory": 4, "cost": 32, "scores": 100, "peak": 4}
+IMAGES = {"cams": 256, "ig": 16, "lime": 4, "perturbation": 64, "memory": 4, "cost": 32, "scores": 100, "inversion": 32,
+          "peak": 4}  # fmt: skip
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -59,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         add("--sizes", nargs="+", type=int, default=[32, 64], help="of `cost`: sides of the images")
         add("--tolerance", nargs="+", type=float, default=[3e-2, 1e-2], help="of `ig`, in float32 and in bfloat16")
         add("--samples", type=int, default=1000, help="of `lime`")
+        add("--steps", type=int, default=300, help="of `inversion`")
         add("--epochs", type=int, default=8, help="of `scores`")
         add("--use", nargs="+", help="of `cost`, `scores` and `peak`: these methods alone")
         add("--metrics", nargs="+", help="of `scores`: these alone")

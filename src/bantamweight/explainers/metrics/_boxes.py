@@ -1,4 +1,4 @@
-"""What localisation metrics share: masks that must be there, where a map speaks for its class, where it is largest."""
+"""What the localisation metrics share: masks that must be there, and where a map is largest."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from bantamweight.errors import InputError
 from bantamweight.explainers.metrics._core import Scene
 
-__all__ = ["NO_OBJECT", "masks", "shown", "tops"]
+__all__ = ["NO_OBJECT", "masks", "tops"]
 
 NO_OBJECT = "no pixel of the object is in the image"
 
@@ -18,15 +18,6 @@ def masks(seen: Scene, metric: str) -> Bool[np.ndarray, "n h w"]:
     if seen.objects is None:
         raise InputError(f"{metric} needs to know where the object is; use data with masks or boxes, such as planted")
     return seen.objects.numpy()
-
-
-def shown(seen: Scene) -> Float[np.ndarray, "n h w"]:
-    """The evidence where it speaks for the class, zero elsewhere.
-
-    Contributions of both signs lie on an object. Were those against the class ranked below the background, which has
-    none of either, a map that outlines the object perfectly would score no better than a random one.
-    """
-    return seen.evidence.numpy().clip(min=0)
 
 
 def tops(evidence: Float[np.ndarray, "h w"]) -> tuple[np.ndarray, np.ndarray]:

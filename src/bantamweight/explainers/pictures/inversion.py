@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
@@ -63,14 +64,15 @@ def invert(
     with torch.inference_mode(False), at_rest(module):
         given = on_device(images, module)
         at = find_layer(module, given[:1].expand(8, -1, -1, -1), layer)
-        wanted = torch.cat([_features(module, part, at).detach() for part in given.split(batch)])
+        runs = _runs(module, given[:1], at)
+        wanted = torch.cat([_features(module, part, at, runs).detach() for part in given.split(batch)])
         size = wanted.flatten(1).square().sum(dim=1)
         if not bool((size > 0).all()):
             raise Undefined(f"expected layer {at!r} to say something of every image, but its features are all zero")
 
         def loss(shown: Images, rows: Tensor) -> Tensor:
             image = rows // restarts
-            missed = (_features(module, shown.to(given.dtype), at) - wanted[image]).flatten(1).square().sum(dim=1)
+            missed = (_features(module, shown.to(given.dtype), at, runs) - wanted[image]).flatten(1).square().sum(dim=1)
             return missed / size[image]
 
         places = torch.arange(restarts, device=images.device).repeat(len(images))
@@ -96,21 +98,43 @@ def _best(made: Images, loss: object, restarts: int, batch: int) -> tuple[Images
     return made[chosen], least.sqrt()
 
 
-def _features(module: nn.Module, images: Images, layer: str) -> Tensor:
-    """A layer's output, with its history; of a layer that runs several times the last run."""
+class _Enough(Exception):
+    """Raised in a forward pass whose rest nobody needs."""
+
+
+@torch.no_grad()
+def _runs(module: nn.Module, image: Images, layer: str) -> int:
+    """How often the layer runs in one forward pass."""
+    runs = 0
+
+    def visit(name: str, _kind: Kind, output: Tensor) -> Tensor:
+        nonlocal runs
+        runs += name == layer
+        return output
+
+    with watch(module, visit):
+        module(image.clone())
+    if not runs:
+        raise InputError(f"expected layer {layer!r} to run and return one tensor; it did not")
+    return runs
+
+
+def _features(module: nn.Module, images: Images, layer: str, runs: int) -> Tensor:
+    """A layer's output at the last of its runs, with its history; what comes after it is not computed."""
     seen: list[Tensor] = []
 
     def visit(name: str, _kind: Kind, output: Tensor) -> Tensor:
-        if name != layer:
-            return output
-        seen[:] = [output]
-        return output.clone()  # what comes after may work in place
+        if name == layer:
+            seen.append(output)
+            if len(seen) == runs:
+                raise _Enough
+        return output.clone() if name == layer else output  # what comes after may work in place
 
-    with watch(module, visit):
+    with watch(module, visit), suppress(_Enough):
         module(images.clone())
-    if not seen:
-        raise InputError(f"expected layer {layer!r} to run and return one tensor; it did not")
-    return seen[0].float()
+    if len(seen) < runs:
+        raise InputError(f"expected layer {layer!r} to run as often on every image; it did not")
+    return seen[-1].float()
 
 
 @torch.no_grad()
