@@ -1,6 +1,7 @@
 """Does depth alone hurt, and do shortcuts mend it? Plain and residual nets of 20 and 56 layers; ReLU, sigmoid, tanh.
 
-    BANTAM_DATA=../shared/data OMP_NUM_THREADS=2 python benchmarks/degradation.py OUT [--only plain56 resnet56]
+    BANTAM_DATA=../shared/data OMP_NUM_THREADS=2 python benchmarks/degradation.py OUT [--only plain56 resnet56] \
+        --record benchmarks/degradation.jsonl
 
 CIFAR-10 (JPEG) at 16x16 pixels: 4,000 training and 2,000 test images, 18 epochs, three seeds; the same images, order
 and recipe for every net, convolutions drawn as He et al. draw them. Each finished run is a file OUT/NAME-SEED.json, so
@@ -161,6 +162,30 @@ def table(found: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def curves(found: Sequence[dict[str, Any]], shown: int = 6) -> str:
+    """Accuracy through training: median over seeds on the images trained on, and on those of the test."""
+    epochs = max(one["epochs"] for one in found)
+    at = [max(1, round(epochs * part / shown)) for part in range(shown + 1)]
+    lines = ["| net, on | " + " | ".join(f"epoch {epoch}" for epoch in at) + " |", "| --- |" + " ---: |" * len(at)]
+    for name in dict.fromkeys(one["net"] for one in found):
+        for split, said in (("train", "training"), ("val", "test")):
+            runs = [[row for row in one["history"] if row["split"] == split] for one in found if one["net"] == name]
+            medians = [median(rows[epoch - 1]["right"] / rows[epoch - 1]["n"] for rows in runs) for epoch in at]
+            lines.append(f"| {name}, {said} | " + " | ".join(f"{value:.1%}" for value in medians) + " |")
+    return "\n".join(lines)
+
+
+def recorded(found: Sequence[dict[str, Any]]) -> str:
+    """A line of JSON per run: right by epoch, and of each layer the mean norm of its gradient by epoch."""
+    lines = []
+    for one in found:
+        right = {split: [row["right"] for row in one["history"] if row["split"] == split] for split in ("train", "val")}
+        norms = {name: [float(f"{value:.3g}") for value in values] for name, values in one["gradients"].items()}
+        about = {key: one[key] for key in ("net", "seed", "epochs", "recipe", "seconds", "machine")}
+        lines.append(json.dumps({**about, "right": right, "gradients": norms}, separators=(",", ":")))
+    return "\n".join(lines) + "\n"
+
+
 def ratio(gradients: dict[str, list[float]], epoch: int) -> float:
     """Norm at the first convolution over that at the linear layer."""
     first = next(name for name in gradients if name in ("conv1", "stem.0"))
@@ -182,6 +207,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=4000)
     parser.add_argument("--tests", type=int, default=2000)
     parser.add_argument("--epochs", type=int, default=18)
+    parser.add_argument("--record", type=Path, help="a file for every curve of every run")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     data = None
@@ -199,6 +225,9 @@ def main() -> None:
             print(f"{name} {seed}: {found[-1]['seconds']:.0f} s", flush=True)
     print(f"\n{date.today().isoformat()}; {describe()}; {torch.get_num_threads()} threads; {versions(['torch'])}\n")
     print(table(found))
+    print(f"\n{curves(found)}")
+    if options.record:
+        options.record.write_text(recorded(found))
 
 
 if __name__ == "__main__":
