@@ -210,6 +210,15 @@ def test_leaks_take_the_claim_away():
     assert found([leaked], "data").verdict == "not supported"
 
 
+def test_a_leak_between_two_other_splits_takes_nothing_away():
+    elsewhere = Fact(metric="data_leaks", kind="count", value=2, split="train", against="val")
+    claim = found([elsewhere], "data")
+    assert claim.verdict == "supported"
+    assert claim.text == "No test image is a near-duplicate of one in another split (2 pairs lie in train and val)."
+    among = Fact(metric="data_leaks", kind="count", value=1, split="val", against="test")
+    assert found([elsewhere, among], "data").reason.startswith("1 pairs")
+
+
 def test_only_the_evaluation_split_is_claimed():
     labels = np.array([0, 1] * 20)
     facts = [fact for split in ("train", "test") for fact in accuracy_facts(labels, labels, ("a", "b"),

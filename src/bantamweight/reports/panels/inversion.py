@@ -114,4 +114,9 @@ def _losses(name: str, said: Mapping[str, Any]) -> Chart | None:
     caption = f"Loss of the search, {name}"
     ends = [[layer, _words.number(values[0]), _words.number(values[-1])] for layer, values in curves.items() if values]
     table = Table(caption, ["layer", "first step", "last step"], ends)
-    return Chart(caption, lines(rows, x="step", y="loss", colour="layer", band=True), table, "Steps up: a finer scale.")
+    return Chart(
+        caption,
+        lines(rows, x="step", y="loss", colour="layer", band=True),
+        table,
+        "Breaks: a finer scale.",
+    )
