@@ -62,11 +62,10 @@ def lime(
         covered = torch.stack([_averaged(image, label) for image, label in zip(images, labels, strict=True)])
 
         def make(index: Tensor) -> Tensor:
-            made = [
-                torch.where(shown[image][sample][labels[image]][None], images[image], covered[image])
-                for image, sample in ((int(at) // samples, int(at) % samples) for at in index)
-            ]
-            return torch.stack(made)
+            image, sample = index // samples, index % samples
+            # Each image has superpixels of its own, so what is seen of it is looked up image by image.
+            seen = [shown[one][sample[image == one]][:, labels[one]] for one in image.unique_consecutive().tolist()]
+            return torch.where(torch.cat(seen)[:, None], images[image], covered[image])
 
         wanted = classes.repeat_interleave(samples, dim=0)
         scores = scores_of(module, len(images) * samples, make, wanted, rows, score)

@@ -33,11 +33,12 @@ def score_cam(*, layer: str | None = None, baseline: Baseline = "grey", score: S
 
     def score_cam_explain(module: nn.Module, images: Tensor, classes: Tensor, at: str | None, rows: int) -> Heat:
         A = activations_at(module, images, at or locate(module, images), rows)
-        hidden, count = blank(images, baseline), A.shape[1] + 1  # the last of each image hides everything
+        hidden, count = blank(images, baseline), A.shape[1] + 1
+        masks = F.pad(A, (0, 0, 0, 0, 0, 1))  # the last of each image hides everything
 
         def make(index: Tensor) -> Tensor:
             image, channel = index // count, index % count
-            mask = F.pad(A, (0, 0, 0, 0, 0, 1))[image, channel][:, None]
+            mask = masks[image, channel][:, None]
             mask = _stretched(F.interpolate(mask, images.shape[2:], mode="bilinear", align_corners=False))
             return hidden[image] + mask.to(images.dtype) * (images[image] - hidden[image])
 
