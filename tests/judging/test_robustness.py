@@ -72,6 +72,17 @@ def test_untargeted_cell_by_hand():
     assert not select(facts, "targeted_success")
 
 
+def test_intervals_of_means_stay_where_a_mean_can_lie() -> None:
+    """Two successes at queries 1 and 60: Student's interval alone would begin below zero."""
+    told = verdicts()
+    told["success"] &= np.array([1, 1] + [0] * 8, bool)
+    told["query"] = np.where(told["success"], [1, 60] + [0] * 8, -1)
+    told["confidence"][:2] = 0.2, 1.0
+    facts = robustness_facts(told, variant="net", threat="linf 8/255", attack="pgd")
+    assert only(facts, "iterations_to_success").low == 0.0
+    assert only(facts, "confidence_wrong").high == 1.0
+
+
 def test_targeted_success_leaves_out_images_of_the_target():
     columns = verdicts(target=2)
     facts = robustness_facts(columns, target="ring")

@@ -50,10 +50,10 @@ def robustness_facts(verdicts: Columns, *, minimum_norm: bool = False, **columns
         facts.append(proportion("attack_success", int(fooled.sum()), tried, **columns))
         if (verdicts["target"] >= 0).any():
             facts.append(proportion("targeted_success", int(verdicts["success"].sum()), tried, **columns))
-            facts.append(_mean("confidence_target", verdicts["confidence_target"][attacked], **columns))
+            facts.append(_mean("confidence_target", verdicts["confidence_target"][attacked], 1.0, **columns))
         facts += _effort(verdicts, **columns)
     if fooled.any():
-        facts.append(_mean("confidence_wrong", verdicts["confidence"][fooled], **columns))
+        facts.append(_mean("confidence_wrong", verdicts["confidence"][fooled], 1.0, **columns))
     facts += _sizes(verdicts, minimum_norm, **columns)
     return facts
 
@@ -134,8 +134,10 @@ def _sizes(verdicts: Columns, minimum_norm: bool, **columns: Any) -> list[Fact]:
     return facts
 
 
-def _mean(metric: str, values: np.ndarray, **columns: Any) -> Fact:
+def _mean(metric: str, values: np.ndarray, most: float = math.inf, **columns: Any) -> Fact:
+    """A mean of what is never below zero, nor above `most`, as Student's interval of few uneven values may be."""
     low, high = stats.mean_interval(values) or (None, None)
+    low, high = None if low is None else max(low, 0.0), None if high is None else min(high, most)
     return Fact(metric=metric, kind="mean", value=float(np.mean(values)), low=low, high=high, n=len(values), **columns)
 
 
