@@ -63,9 +63,11 @@ def lime(
 
         def make(index: Tensor) -> Tensor:
             image, sample = index // samples, index % samples
-            # Each image has superpixels of its own, so what is seen of it is looked up image by image.
-            seen = [shown[one][sample[image == one]][:, labels[one]] for one in image.unique_consecutive().tolist()]
-            return torch.where(torch.cat(seen)[:, None], images[image], covered[image])
+            seen = torch.empty(len(index), 1, *images.shape[2:], dtype=torch.bool, device=images.device)
+            for one in image.unique().tolist():  # each has superpixels of its own
+                its = image == one
+                seen[its, 0] = shown[one][sample[its]][:, labels[one]]
+            return torch.where(seen, images[image], covered[image])
 
         wanted = classes.repeat_interleave(samples, dim=0)
         scores = scores_of(module, len(images) * samples, make, wanted, rows, score)
