@@ -72,9 +72,9 @@ def methods(book: Book) -> Iterable[Claim]:
             yield Claim("method", text, "supported", rows(entries))
     if len(single) > 1:
         entries = [entry for name in single for entry in seeds[name]]
-        reason = "one training seed each: what is said here holds for these model files, not for the architectures"
+        reason = "one training seed each: what is said here holds for these files, not for an architecture or a recipe"
         yield Claim(
-            "method", f"One of {', '.join(single)} is the better architecture.", "not supported", rows(entries), reason
+            "method", f"One of {', '.join(single)} is the better method.", "not supported", rows(entries), reason
         )
 
 

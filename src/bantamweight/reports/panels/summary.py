@@ -15,7 +15,7 @@ from bantamweight.reports._tables import untargeted
 __all__ = ["summary"]
 
 TITLES = {
-    "method": "Which architecture",
+    "method": "Which architecture or recipe",
     "robustness": "Under attack",
     "attack": "What the attacks do",
     "gaze": "What the nets look at",
