@@ -43,7 +43,7 @@ def cost(options: argparse.Namespace) -> None:
                 note(f"{name}, {size}, {batch}")
                 told = _measured(options, name, size, batch)
                 most = _in_a_process(options, name, size, batch, batch)[1]
-                row(name, size, batch, *told, f"{most - least:.0f}")
+                row(name, size, batch, *told, round(most - least))
 
 
 def _measured(options: argparse.Namespace, name: str, size: int, n: int) -> list[str]:
