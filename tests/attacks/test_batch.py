@@ -70,9 +70,9 @@ def test_a_small_net(precision, case):
     check(model, images, labels, precision, case)
 
 
-@pytest.mark.parametrize(("net", "precision"), [("resnet20", "bf16"), ("simple_cnn", "fp32")])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("net", ["resnet20", "simple_cnn"])
 def test_512_real_images(cifar512, zoo_net, precision, net):
-    """Every precision and every net once; all four together are rows of the benchmark."""
     images, labels = cifar512
     model = zoo_net(net)
     if net == "simple_cnn":  # untrained: attack what it says, whatever that is

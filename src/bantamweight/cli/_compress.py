@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -24,9 +24,6 @@ from bantamweight.cli._options import (
 )
 from bantamweight.cli._watched import counted
 from bantamweight.errors import InputError, near
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["compress"]
 
