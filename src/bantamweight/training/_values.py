@@ -51,8 +51,8 @@ class Loss(NamedTuple):
     """The batch's mean loss (a scalar with a gradient) and the logits that training accuracy is counted from.
 
     `recovering` where an objective had seen that something was being lost and worked to win it back; `crafting_seconds`
-    were spent on adversarial images, for which as many images as `forwards` and `backwards` say passed the net. `scale`
-    is how many cross-entropies the value weighs: one of a hundred is no explosion where it says 100.
+    were spent on the adversary, who moves images (and weights, in AWP) and for whom as many images as `forwards` and
+    `backwards` say passed the net. `scale` is how many cross-entropies the value weighs: one of a hundred is no explosion where it says 100.
     """
 
     value: Float[Tensor, ""]

@@ -63,11 +63,18 @@ class _Perturbed:
             return self.inner(module, images, labels, step)
         started = perf_counter()
         made = self.inner.craft(module, images, labels, step)
-        took = perf_counter() - started
         weights = [weight for weight in module.parameters() if weight.requires_grad and weight.ndim > 1]
+        rows = 0
         with quietly(module, "train", half=step.half) as forward, torch.enable_grad():
-            loss = self.inner.weigh(forward, images, made.images, labels)
+
+            def counted(points: Images) -> Tensor:
+                nonlocal rows
+                rows += len(points)
+                return forward(points)
+
+            loss = self.inner.weigh(counted, images, made.images, labels)
             slopes = torch.autograd.grad(loss.value, weights, allow_unused=True)
+        took = perf_counter() - started
         # Leaves plus constants: the gradient at the moved weights trains the real ones, and nothing need be put back.
         moved = {
             weight: weight + self.gamma * _along(weight.detach(), slope)
@@ -80,7 +87,8 @@ class _Perturbed:
             logits: Tensor = functional_call(module, places, (points,), tie_weights=False)
             return logits
 
-        return self.inner.weigh(there, images, made.images, labels).after(*made[1:], took)
+        spent = made.recovering, made.forwards + rows, made.backwards + rows, took
+        return self.inner.weigh(there, images, made.images, labels).after(*spent)
 
 
 def _places(module: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
