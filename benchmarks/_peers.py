@@ -116,7 +116,7 @@ def fastest(of: Scene, repeats: int = 3) -> tuple[int, str]:
     for repeat in range(repeats + 1):
         for size in SIZES:
             steps = max(1, LONG // size)
-            seconds = _gradients(of, size, steps)
+            seconds = gradients(of, size, steps)
             if repeat:  # the first round warms up
                 taken[size].append(1e3 * seconds / (size * steps))
     cost = {size: float(np.median(values)) for size, values in taken.items()}
@@ -124,7 +124,7 @@ def fastest(of: Scene, repeats: int = 3) -> tuple[int, str]:
     return min(cost, key=cost.__getitem__), f"{of.name}, ms per image and float32 gradient by batch: {said}"
 
 
-def _gradients(of: Scene, size: int, steps: int) -> float:
+def gradients(of: Scene, size: int, steps: int) -> float:
     rows = torch.arange(size * steps) % len(of)
     images, labels = of.images[rows].to(of.device), of.labels[rows].to(of.device)
     started = time.perf_counter()

@@ -8,6 +8,7 @@ runs (the load at the start is printed with every table):
     python benchmarks/attacks.py minimum  --peers $PEERS --family fixed --steps 100
     python benchmarks/attacks.py minimum  --peers $PEERS --family fixed --steps 1000
     python benchmarks/attacks.py minimum  --peers $PEERS --family classic decision --n 256 --repeats 1
+    python benchmarks/attacks.py floor --repeats 9
     python benchmarks/attacks.py parts
     python benchmarks/attacks.py memory
     python benchmarks/attacks.py batch
@@ -37,6 +38,7 @@ from bantamweight.machine import describe
 COMMANDS = {
     "verdicts": ("_verdicts", "main", "our protocols against the reference AutoAttack"),
     "minimum": ("_minimum", "main", "smallest perturbations against adv-lib, foolbox and torchattacks"),
+    "floor": ("_floor", "main", "what a step judged in float32 costs at least"),
     "parts": ("_costs", "parts", "what each speed-up buys"),
     "memory": ("_costs", "memory", "peak memory at growing numbers of images and steps"),
     "peak": ("_costs", "peak", "one run of `memory`, in a process of its own"),

@@ -277,14 +277,22 @@ def _hardened() -> list[Fact]:
         for epoch in (1, 2, 3)
     ]
     found += [
-        proportion("epoch_robust_accuracy", 20 + epoch, 60, split="val", step=float(epoch), **about)
+        proportion(
+            "epoch_robust_accuracy",
+            20 + epoch,
+            60,
+            split="val",
+            step=float(epoch),
+            attack="pgd",
+            threat="linf 0.1",
+            **about,
+        )
         for epoch in (1, 2, 3)
     ]
     for name, value in (("recovering", 7), ("setbacks", 1)):
         found.append(Fact(metric=f"epoch_{name}", kind="count", value=value, split="train", step=2.0, **about))
     for when, value in (("before", 0.8), ("after", 0.75)):
-        cut = {"kind": "score", "value": value, "split": "train", "step": 2.0}
-        found.append(Fact(metric=f"epoch_accuracy_{when}_cut", **cut, **about))
+        found.append(proportion(f"epoch_accuracy_{when}_cut", round(60 * value), 60, split="val", step=2.0, **about))
     clock = {"origin": "measured", **about}
     found.append(Fact(metric="training_images_per_second", kind="score", value=512.0, unit="images/s", **clock))
     found.append(Fact(metric="attack_share", kind="ratio", value=0.6, **clock))

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from bantamweight import variants
-from bantamweight.compression import prunable
+from bantamweight.compression import compress, prunable
+from bantamweight.compression.magnitude import magnitude
 from bantamweight.errors import InputError
 from bantamweight.parts import configure
 from bantamweight.training import fresh, train
@@ -73,9 +74,9 @@ def test_least_squares_with_three_of_twelve_weights_reaches_the_known_optimum(se
             gone = ~kept["weight"] if kept else gone
             if gone is not None:
                 net.weight[gone] = 0
-        said = pruning.measures()
-        primal.append(said.get("primal_residual", 1.0))
-        dual.append(said.get("dual_residual", 1.0))
+        said = pruning.measures(step)
+        primal += [said["primal_residual"]] if said else []
+        dual += [said["dual_residual"]] if said else []
     found = net.weight[0].detach()
     x, least = solved(a, b, best)
     assert found.nonzero()[:, 0].tolist() == best.tolist()
@@ -97,20 +98,47 @@ def test_every_scheme_draws_and_cuts_to_what_was_asked(digits, scheme):
     assert zeros / sum(weight.numel() for weight in weights.values()) == pytest.approx(share, abs=0.02)
     rows = [row for row in trained.history if row.split == "train"]
     assert set(rows[0].measures) == {"primal_residual", "dual_residual"}
-    told = [row for row in rows if "accuracy_before_cut" in row.measures]
-    assert len(told) == 1
+    told = [row for row in trained.history if "accuracy_before_cut" in row.measures]
+    assert [(row.split, row.n) for row in told] == [("val", len(digits.splits["val"]))]
     assert 0 <= told[0].measures["accuracy_after_cut"] <= 1
+    # Residuals are of updates, and there is none after the cut.
+    assert ["primal_residual" in row.measures for row in rows] == [row.epoch <= told[0].epoch for row in rows]
+
+
+@pytest.mark.parametrize("scheme", ["magnitude", "redundant", "filters", "channel_groups"])
+def test_what_is_gone_already_counts_towards_what_was_asked(digits, scheme):
+    half, _ = compress(fresh({"use": "simple_cnn"}, digits, seed=0), magnitude(), sparsity=0.5)
+    trained = train(half, digits, **SMALL, compress={**ADMM, "scheme": scheme, "sparsity": 0.8})
+    weights = prunable(variants.build(trained.variant))
+    zeros = sum(int((weight == 0).sum()) for weight in weights.values())
+    assert zeros / sum(weight.numel() for weight in weights.values()) == pytest.approx(0.8, abs=0.02)
+    for name, alive in variants.masks(half).items():
+        assert not trained.variant.weights[name][~alive].any()
+
+
+@pytest.mark.parametrize("way", ["admm", "gradual"])
+def test_less_than_is_gone_already_can_t_be_asked(digits, way):
+    cut, _ = compress(fresh({"use": "simple_cnn"}, digits, seed=0), magnitude(), sparsity=0.9)
+    with pytest.raises(InputError, match=r"above what the net has been cut to already \(0.9\), got 0.5"):
+        train(cut, digits, **SMALL, compress={"use": way, "sparsity": 0.5})
+
+
+def test_the_cut_is_judged_on_the_weights_that_are_given_away(digits):
+    asked = {**SMALL, "average": 0.9, "compress": {"use": "gradual", "sparsity": 0.3, "end": 1.0, "every": 1}}
+    trained = train(fresh({"use": "simple_cnn"}, digits, seed=0), digits, **asked)
+    (told,) = [row for row in trained.history if "accuracy_after_cut" in row.measures]
+    assert told.epoch == SMALL["epochs"]
+    assert told.measures["accuracy_after_cut"] == told.accuracy
 
 
 def test_residuals_fall_and_a_tolerance_ends_it_early(digits):
     start = fresh({"use": "simple_cnn"}, digits, seed=0)
     asked = {**ADMM, "rho": 1.0, "growth": 2.0, "updates": 12, "end": 0.8}
-    rows = [row for row in train(start, digits, **SMALL, compress=asked).history if row.split == "train"]
-    falls = [row.measures["primal_residual"] for row in rows]
+    whole = train(start, digits, **SMALL, compress=asked).history
+    falls = [row.measures["primal_residual"] for row in whole if "primal_residual" in row.measures]
     assert falls[-1] < 0.5 * falls[0]
     early = train(start, digits, **SMALL, compress={**asked, "tolerance": 0.5})
-    cuts = [row.epoch for row in early.history if "accuracy_after_cut" in row.measures]
-    late = [row.epoch for row in rows if "accuracy_after_cut" in row.measures]
+    cuts, late = ([row.epoch for row in one if "accuracy_after_cut" in row.measures] for one in (early.history, whole))
     assert cuts < late
 
 

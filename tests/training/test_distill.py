@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -105,3 +106,17 @@ def test_who_may_teach(digits):
     few = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
     with pytest.raises(InputError, match="expected a teacher with 10 logits, as the model has, got 3"):
         train(start, digits, teacher=few, objective="distill", **QUICK)
+
+
+def test_a_teacher_whose_classes_are_in_another_order_is_refused(digits):
+    net = fresh({"use": "mlp"}, digits, seed=0)
+    other = replace(net, classes=tuple(reversed(net.classes)))
+    with pytest.raises(InputError, match="the model's classes in the model's order, got '9' in place of '0'"):
+        train(net, digits, **QUICK, teacher=other, objective="distill")
+
+
+def test_labels_that_nobody_looks_at_can_t_be_smoothed(digits):
+    net = fresh({"use": "mlp"}, digits, seed=0)
+    objective = {"use": "rslad", "threat": "linf 0.1"}
+    with pytest.raises(InputError, match=r"rslad looks at no labels, got label_smoothing=0\.5"):
+        train(net, digits, **QUICK, teacher=net, objective=objective, label_smoothing=0.5)

@@ -92,6 +92,7 @@ def test_a_variant_that_was_cut_before_keeps_its_zeros(digits):
         ({"criterion": "taylor_weights"}, "taylor_weights can't cut during training"),
         ({"criterion": "l1_channels"}, "l1_channels can't cut during training"),
         ({"criterion": "two_four"}, "sparsity of 0.5 and no other"),
+        ({"criterion": "two_four", "sparsity": 0.5}, "has one sparsity only, 0.5, and none on the way"),
         ({"begin": 0.9, "end": 0.2}, "an end after the beginning"),
         ({"start": 0.9}, "a sparsity above the start"),
         ({"evry": 2}, "did you mean 'every'"),

@@ -93,3 +93,12 @@ def test_linear_and_stepwise_by_hand():
     assert factors({"use": "stepwise", "levels": [1, 0.5]}, Span(1, 5)) == [1.0, 1.0, 1.0, 0.5, 0.5]
     with pytest.raises(InputError, match="ends after it begins"):
         factors({"use": "linear", "begin": 0.6, "until": 0.5})
+
+
+@pytest.mark.parametrize(("steps", "teeth"), [(8, 3), (100, 3), (7, 5), (6, 2)])
+def test_every_tooth_begins_low_and_ends_at_one(steps, teeth):
+    factor = configure("schedules", {"use": "sawtooth", "teeth": teeth}).make(Span(1, steps))
+    values = [factor(step) for step in range(steps)]
+    parts = [[values[step] for step in range(steps) if step * teeth // steps == tooth] for tooth in range(teeth)]
+    for part in parts:
+        assert part == pytest.approx([(number + 1) / len(part) for number in range(len(part))])

@@ -14,6 +14,8 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from bantamweight import variants
+from bantamweight.compression import compress
+from bantamweight.compression.magnitude import magnitude
 from bantamweight.data import Data, Split
 from bantamweight.errors import InputError
 from bantamweight.parts import settings
@@ -120,6 +122,18 @@ def test_a_cut_variant_keeps_its_zeros_and_its_lineage(digits):
     assert tuned.edits == cut.edits
     assert tuned.lineage == (cut.hash,)
     assert bits(variants.build(tuned).state_dict()) == bits(trained.weights)
+
+
+def test_masks_come_on_top_of_a_variants_own_zeros(digits):
+    half, _ = compress(fresh({"use": "mlp"}, digits, seed=0), magnitude(), sparsity=0.5)
+    own = variants.masks(half)
+    name = next(iter(own))
+    more = torch.ones_like(own[name])
+    more[0] = False
+    for masks in ({}, {name: more}):
+        trained = train(half, digits, None, masks, epochs=1, batch=64).variant
+        for key, alive in own.items():
+            assert not trained.weights[key][~(alive & masks.get(key, alive))].any()
 
 
 def test_fresh_weights_follow_from_the_seed_and_settings_from_the_data(digits):

@@ -58,11 +58,15 @@ def _variety(planner: Planner, name: str, key: str, **columns: Any) -> Variety:
 
 def _recipe(planner: Planner, block: Recipe, where: str) -> dict[str, Any]:
     """A block's training settings; `auto` is settled here, because the processor's precision decides the weights."""
+    import torch
+
     from bantamweight.training import Span
     from bantamweight.training._device import precision_for
     from bantamweight.training._job import check_watched, foresee
 
     recipe = recipe_of(block, trust=planner.trust)
+    weights = [torch.nn.Parameter(torch.zeros(1))]
+    make(f"{where}.optimizer", recipe["optimizer"], weights, recipe["rate"], recipe["weight_decay"])
     for setting in ("schedule", "compress"):
         if recipe[setting] is not None:
             make(f"{where}.{setting}", recipe[setting], Span(recipe["epochs"], 100))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bantamweight.facts import Fact, proportion
+from bantamweight.parts import Part, configure
 
 if TYPE_CHECKING:
     from bantamweight.training import Trained
@@ -15,24 +16,40 @@ if TYPE_CHECKING:
 __all__ = ["training_facts", "write_history"]
 
 
-def training_facts(trained: Trained) -> list[Fact]:
+def adversary(objective: str | dict[str, Any] | Part) -> dict[str, str]:
+    """Against what an objective trains, as columns of a fact; none where it has no threat.
+
+    >>> adversary({"use": "awp", "objective": {"use": "pgd_at", "threat": "linf 8/255"}})
+    {'attack': 'awp of pgd_at', 'threat': 'linf 8/255'}
+    """
+    part = configure("objectives", objective)
+    threat, inner = part.settings.get("threat"), part.settings.get("objective")
+    if inner is not None:
+        found = adversary(inner)
+        return {**found, "attack": f"{part.name} of {found['attack']}"} if found else {}
+    return {} if threat is None else {"attack": part.name, "threat": str(configure("threats", threat).make())}
+
+
+def training_facts(trained: Trained, objective: str | dict[str, Any] | Part = "standard") -> list[Fact]:
     """Facts epoch_loss, epoch_accuracy, epoch_seconds (step = epoch), training_seconds, epochs, best_epoch.
 
+    Those of the split `train` are the objective's: its loss, its accuracy under its threat, which their columns say.
     Where there was an adversary: attack_share of the training time, attack_forwards and attack_backwards (images that
     passed the net to make adversarial ones, as a ledger counts them). Where an epoch had more to say: epoch_recovering
-    and epoch_setbacks (counts), and epoch_NAME of each of its measures (residuals of ADMM, layers that it spared,
-    robust accuracy, accuracy before and after the last cut). training_images_per_second is of the epochs alone,
-    validation left out.
+    and epoch_setbacks (counts), and epoch_NAME of each of its measures (residuals of ADMM, layers that it spared; of
+    validation images, robust accuracy, and accuracy before and after the last cut). training_images_per_second is of
+    the epochs alone, validation left out.
     """
-    facts = []
+    facts, against = [], adversary(objective)
     for row in trained.history:
         columns: dict[str, Any] = {"split": row.split, "step": float(row.epoch)}
-        facts.append(Fact(metric="epoch_loss", kind="mean", value=row.loss, n=row.n, **columns))
-        facts.append(proportion("epoch_accuracy", row.right, row.n, **columns))
+        met = {**columns, **(against if row.split == "train" else {})}
+        facts.append(Fact(metric="epoch_loss", kind="mean", value=row.loss, n=row.n, **met))
+        facts.append(proportion("epoch_accuracy", row.right, row.n, **met))
         facts.append(_time("epoch_seconds", row.seconds, **columns))
         counts = {"epoch_recovering": row.recovering, "epoch_setbacks": row.setbacks}
         facts += [Fact(metric=name, kind="count", value=count, **columns) for name, count in counts.items() if count]
-        facts += [_measured(name, value, row.n, columns) for name, value in row.measures.items()]
+        facts += [_measured(name, value, row.n, columns, against) for name, value in row.measures.items()]
     facts += _throughput(trained)
     facts += [
         _time("training_seconds", trained.seconds),
@@ -42,9 +59,12 @@ def training_facts(trained: Trained) -> list[Fact]:
     return facts
 
 
-def _measured(name: str, value: float, n: int, columns: dict[str, Any]) -> Fact:
+def _measured(name: str, value: float, n: int, columns: dict[str, Any], against: dict[str, str]) -> Fact:
     if name == "robust_accuracy":
-        return proportion("epoch_robust_accuracy", round(value * n), n, **columns)
+        met = {**against, "attack": "pgd", "note": "10 steps"}
+        return proportion("epoch_robust_accuracy", round(value * n), n, **columns, **met)
+    if name.startswith("accuracy_"):
+        return proportion(f"epoch_{name}", round(value * n), n, **columns)
     return Fact(metric=f"epoch_{name}", kind="score", value=value, **columns)
 
 

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -76,9 +77,10 @@ def train(
     best one; `monitor` says what "best" compares on the validation split (`robust_accuracy`: under the attack of an
     adversarial objective). `compress` says how weights go meanwhile; only epochs at the final sparsity then count for
     either, and what it cut stays zero in later trainings too. With `average` what is judged and given back is a running
-    average of the weights with that decay. An epoch whose loss explodes is begun again at half the rate, `setbacks`
-    times in all, before that is an error. Several `devices` share each batch. Parts are values as well as names:
-    `objective=bw.objectives.trades(beta=6, threat="linf 8/255"), compress=bw.pruning.admm(keep=0.1)`.
+    average of the weights with that decay (`last` are the weights themselves). An epoch whose loss explodes is begun
+    again at half the rate, `setbacks` times in all, before that is an error. Several `devices` share each batch. Parts
+    are values as well as names: `objective=bw.objectives.trades(beta=6, threat="linf 8/255"),
+    compress=bw.pruning.admm(keep=0.1)`.
 
     The weights after each epoch in `keep` are given back too. With `begin` that many epochs count as done: schedule,
     order and augmentation go on from there, as when weights are rewound. `teacher` is whom an objective such as
@@ -90,6 +92,7 @@ def train(
     settings = checked(train, locals())
     augmentations(settings.augment)  # only to refuse a bad one before anything is computed, and so below
     foresee(settings.objective, settings.label_smoothing, settings.monitor)
+    settings.optimizer.make([nn.Parameter(torch.zeros(1))], settings.rate, settings.weight_decay)
     for part in (settings.schedule, settings.compress):
         if part is not None:
             part.make(Span(settings.epochs, 100))
@@ -102,13 +105,16 @@ def train(
     module = _start(model, trust)
     if isinstance(model, Variant):
         data = align(data, model.classes) if model.classes else data
-        masks = variants.masks(model) if masks is None else masks
     masks = _checked_masks(module, masks or {})
+    if isinstance(model, Variant):
+        own = variants.masks(model)
+        masks = {**own, **{name: alive & own.get(name, alive) for name, alive in masks.items()}}
     training, validation = _splits(data, settings)
     _check_fit(module, training, len(data.classes), settings)
     first, kept = _digest(module.state_dict()), _digest(masks)
     about = {**settings.said, "data": data.content, "first weights": first, "masks": kept}
     taught = _teacher(teacher, settings, module, training, trust)
+    _check_classes(model, teacher)
     if taught is not None:
         about["teacher"] = _digest(taught.state_dict())
     job = Job(module, training, validation, masks, settings, about, Path(folder) if folder else None, progress, taught)
@@ -180,6 +186,17 @@ def _teacher(
     if (said := logits_of(taught, split.images[:1]).shape) != own:
         raise InputError(f"expected a teacher with {own[1]} logits, as the model has, got {said[1]}; use another")
     return taught
+
+
+def _check_classes(model: Variant | nn.Module, teacher: Variant | nn.Module | None) -> None:
+    if not (isinstance(model, Variant) and isinstance(teacher, Variant) and model.classes and teacher.classes):
+        return
+    for ours, theirs in zip_longest(model.classes, teacher.classes):
+        if ours != theirs:
+            raise InputError(
+                f"expected a teacher with the model's classes in the model's order, got {theirs!r} in place of "
+                f"{ours!r}; use one trained on the same data"
+            )
 
 
 def _splits(data: Data, settings: Settings) -> tuple[Split, Split | None]:

@@ -24,21 +24,19 @@ class Exploded(Exception):
     """Training won't come back from here."""
 
 
-def check_loss(loss: float, said: str, epoch: int, settings: Settings, guessing: float) -> None:
+def check_loss(loss: float, said: str, epoch: int, rate: float, settings: Settings, guessing: float) -> None:
     """Raise Exploded for a loss that is no number, or, where an epoch may be begun again, is far above guessing."""
     if not math.isfinite(loss) or (settings.setbacks and loss > EXPLODED * guessing):
-        raise _exploded(f"the {said} loss became {loss:.3g}", epoch, settings)
+        raise _exploded(f"the {said} loss became {loss:.3g}", epoch, rate, settings)
 
 
 @torch.no_grad()
-def check_weights(module: nn.Module, epoch: int, settings: Settings) -> None:
+def check_weights(module: nn.Module, epoch: int, rate: float, settings: Settings) -> None:
     """Raise Exploded for weights whose length is no number: what is trained on from here has no way back."""
     if not all(bool(weight.norm().isfinite()) for weight in module.parameters() if weight.requires_grad):
-        raise _exploded("the weights became NaN or infinite", epoch, settings)
+        raise _exploded("the weights became NaN or infinite", epoch, rate, settings)
 
 
-def _exploded(said: str, epoch: int, settings: Settings) -> Exploded:
+def _exploded(said: str, epoch: int, rate: float, settings: Settings) -> Exploded:
     more = ", or use precision='fp32'" if settings.precision == "bf16" else ""
-    return Exploded(
-        f"{said} in epoch {epoch} at rate {settings.rate:g}; lower the rate (try {settings.rate / 10:g}){more}"
-    )
+    return Exploded(f"{said} in epoch {epoch} at rate {rate:g}; lower the rate (try {rate / 10:g}){more}")

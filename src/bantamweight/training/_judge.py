@@ -46,13 +46,13 @@ class Judge:
         self.half, self.seed, self.probe = half, seed, probe
         self.modes = [(part, part.training) for part in module.modules()]
 
-    def __call__(self, split: Split) -> Verdict:
-        """The verdict on a split; the modes are as they were afterwards."""
+    def __call__(self, split: Split, *, attacked: bool = True) -> Verdict:
+        """The verdict on a split, with or without the probe; the modes are as they were afterwards."""
         labels = split.labels.to(self.device)
         with _evaluating(self.modes):
             logits = self._answers(split.images.to(self.device))
             loss, right = float(cross_entropy(logits, labels)), logits.argmax(dim=1) == labels
-            if self.probe is None:
+            if self.probe is None or not attacked:
                 return Verdict(loss, int(right.sum()), None)
             parts = torch.arange(len(split)).split(ROWS)
             left = torch.cat([self._answers(self._worst(rows, split)).argmax(dim=1) for rows in parts]) == labels

@@ -140,6 +140,7 @@ class _Loop:
         """
         epoch, allowed = standing.epoch + 1, self.job.settings.setbacks
         before, dead = self.checkpoint(standing) if standing.setbacks < allowed else None, dict(self.zeros.dead)
+        earlier = standing.setbacks
         while True:
             try:
                 rows = self._rows(epoch, standing.setbacks)
@@ -151,6 +152,7 @@ class _Loop:
                 self.objective = self._objective()  # what it remembers of the epoch is gone too
                 self.zeros.dead = dict(dead)
                 standing = replace(standing, setbacks=standing.setbacks + 1)
+        rows[0] = replace(rows[0], setbacks=standing.setbacks - earlier)
         value = watched(rows[-1], self.job.settings.monitor)
         # A denser net is no rival of the one that was asked for.
         denser = self.pruning is not None and not self.pruning.settled(epoch * self.span.per_epoch - 1)
@@ -173,7 +175,8 @@ class _Loop:
     def _rows(self, epoch: int, setbacks: int) -> list[Row]:
         if self.pruning is not None and epoch > 1:
             self.zeros.read()
-        rows = [self._train(epoch, setbacks)]
+        self.peak = self.job.settings.rate * 0.5**setbacks
+        rows = [self._train(epoch)]
         if self.job.validation is not None:
             rows.append(self._validate(self.job.validation, rows[0]))
         return rows
@@ -183,7 +186,7 @@ class _Loop:
         with nullcontext() if self.average is None else self.average.shown():
             return snapshot(self.module)
 
-    def _train(self, epoch: int, setbacks: int) -> Row:
+    def _train(self, epoch: int) -> Row:
         settings, fabric = self.job.settings, self.fabric
         started = perf_counter()
         stream = batches(
@@ -199,11 +202,12 @@ class _Loop:
         )
         losses, rights, passes = [], [], []
         rate, recovering, crafting, scale = 0.0, 0, 0.0, 1.0
-        self.measures: dict[str, float] = {}
+        self.around: dict[str, float] = {}
+        self.aside = 0.0
         again = ((batch, replay) for batch in stream for replay in range(self.replays))
         for number, (batch, replay) in enumerate(again):
             now = (epoch - 1) * self.span.per_epoch + number
-            rate = self._set_rate(now, setbacks)
+            rate = self._set_rate(now)
             seed_step(fabric.device, settings.seed, "step", now, fabric.global_rank)
             self.stepper.zero_grad(set_to_none=True)
             half = settings.precision == "bf16"
@@ -228,11 +232,11 @@ class _Loop:
         sums = self._summed(torch.stack(losses), torch.stack(rights), *torch.stack(passes).T)
         mean, n = sums[0] / len(self.job.training), len(self.job.training)
         right, forwards, backwards = map(round, sums[1:])
-        check_loss(mean, "training", epoch, settings, self.guessing * scale)
-        check_weights(self.module, epoch, settings)
-        measures = {**self.measures, **(self.pruning.measures() if self.pruning is not None else {})}
-        seconds, passed = perf_counter() - started, (forwards, backwards)
-        return Row(epoch, "train", mean, right, n, rate, seconds, recovering, crafting, setbacks, *passed, measures)
+        check_loss(mean, "training", epoch, self.peak, settings, self.guessing * scale)
+        check_weights(self.module, epoch, self.peak, settings)
+        measures = {} if self.pruning is None else self.pruning.measures((epoch - 1) * self.span.per_epoch)
+        seconds, passed = perf_counter() - started - self.aside, (forwards, backwards)
+        return Row(epoch, "train", mean, right, n, rate, seconds, recovering, crafting, 0, *passed, measures)
 
     def _summed(self, *columns: Tensor) -> list[float]:
         """The sum of each column over steps and processes."""
@@ -241,8 +245,8 @@ class _Loop:
             totals = self.fabric.all_reduce(totals, reduce_op="sum")
         return totals.tolist()
 
-    def _set_rate(self, step: int, setbacks: int) -> float:
-        rate = self.job.settings.rate * self.factor(step) * 0.5**setbacks
+    def _set_rate(self, step: int) -> float:
+        rate = self.peak * self.factor(step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         return rate
@@ -253,7 +257,7 @@ class _Loop:
         try:
             kept = self.pruning.after(self.module, step)
         except Exception:  # NaN has no rank; the loss would tell only when the epoch is over
-            check_weights(self.module, step // self.span.per_epoch + 1, self.job.settings)
+            check_weights(self.module, step // self.span.per_epoch + 1, self.peak, self.job.settings)
             raise
         if kept is None:
             return
@@ -267,9 +271,12 @@ class _Loop:
             self._weigh("after")
 
     def _weigh(self, when: str) -> None:
-        """Validation accuracy around the last cut: what it cost."""
-        if self.job.validation is not None and self.fabric.is_global_zero:
-            self.measures[f"accuracy_{when}_cut"] = self.judge(self.job.validation).right / len(self.job.validation)
+        """Validation accuracy around the last cut, of the weights that would be given away: what it cost."""
+        split, started = self.job.validation, perf_counter()
+        if split is not None and self.fabric.is_global_zero:
+            with nullcontext() if self.average is None else self.average.shown():
+                self.around[f"accuracy_{when}_cut"] = self.judge(split, attacked=False).right / len(split)
+        self.aside += perf_counter() - started
 
     def _validate(self, split: Split, trained: Row) -> Row:
         """Plain cross-entropy and accuracy, computed by one process and told to the others."""
@@ -281,8 +288,8 @@ class _Loop:
         with nullcontext() if self.average is None else self.average.shown():
             found = self.judge(split) if self.fabric.is_global_zero else None
         loss, right, robust = self.fabric.broadcast(found)
-        check_loss(loss, "validation", trained.epoch, self.job.settings, self.guessing)
-        measures = {} if robust is None else {"robust_accuracy": robust / len(split)}
+        check_loss(loss, "validation", trained.epoch, self.peak, self.job.settings, self.guessing)
+        measures = self.around if robust is None else {**self.around, "robust_accuracy": robust / len(split)}
         seconds = perf_counter() - started
         return Row(trained.epoch, "val", loss, right, len(split), trained.rate, seconds, measures=measures)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import warnings
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ from bantamweight.compression._core import Criterion, Masks, allocation_of, scor
 from bantamweight.errors import InputError, near
 from bantamweight.parts import Part, configure
 
-__all__ = ["Laid", "kept_at", "laid", "projection", "sparsity_of", "warn"]
+__all__ = ["Laid", "kept_at", "laid", "projection", "refuse_denser", "sparsity_of", "warn"]
 
 SPREAD = {"redundant": "per_layer"}
 """How a scheme is spread that says nothing of it, where that is not globally: filters of a narrow layer are farther
@@ -65,14 +66,28 @@ def projection(
 def kept_at(
     module: nn.Module, point: Mapping[str, Tensor], rule: Criterion, how: str | Allocation, sparsity: float
 ) -> Laid:
-    """What the scheme keeps were the module's weights those of `point`, by tensor name.
+    """What the scheme keeps were the module's weights those of `point`, by tensor name; none of those that are gone.
 
     For magnitudes this is the Euclidean projection of the point onto the scheme, once multiplied by the masks.
     """
     copied = copy.deepcopy(module)
     for name, tensor in point.items():
         copied.get_parameter(name).copy_(tensor)
-    return laid(score(copied, rule, select(copied)), sparsity, how)
+    scores = score(copied, rule, select(copied))
+    # Whatever a scheme thinks of a weight that is zero for good: it goes first, or more would go than was asked.
+    left = {name: one.masked_fill(module.get_parameter(name) == 0, -torch.inf) for name, one in scores.items()}
+    return laid(left, sparsity, how)
+
+
+def refuse_denser(module: nn.Module, sparsity: float) -> None:
+    """Raise InputError where more is gone already than is asked to go."""
+    weights = [module.get_parameter(name) for name in select(module)]
+    gone, count = sum(int((weight == 0).sum()) for weight in weights), sum(weight.numel() for weight in weights)
+    if gone > math.ceil(sparsity * count):
+        raise InputError(
+            f"expected a sparsity above what the net has been cut to already ({gone / count:.3g}), "
+            f"got {sparsity:g}; ask for more, or start from a denser net"
+        )
 
 
 @torch.no_grad()

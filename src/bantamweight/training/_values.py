@@ -52,7 +52,8 @@ class Loss(NamedTuple):
 
     `recovering` where an objective had seen that something was being lost and worked to win it back; `crafting_seconds`
     were spent on the adversary, who moves images (and weights, in AWP) and for whom as many images as `forwards` and
-    `backwards` say passed the net. `scale` is how many cross-entropies the value weighs: one of a hundred is no explosion where it says 100.
+    `backwards` say passed the net. `scale` is how many cross-entropies the value weighs: one of a hundred is no
+    explosion where it says 100.
     """
 
     value: Float[Tensor, ""]
@@ -90,6 +91,10 @@ class Pruning(Protocol):
 
     state: dict[str, Tensor]
 
+    @property
+    def sparsity(self) -> float:
+        """The share of all weights that was asked to be gone in the end."""
+
     def penalty(self, module: nn.Module) -> Tensor | None:
         """What is added to the loss of the next step (a scalar with a gradient); None for nothing."""
 
@@ -99,8 +104,8 @@ class Pruning(Protocol):
     def settled(self, step: int) -> bool:
         """Whether nothing more goes after that step."""
 
-    def measures(self) -> Mapping[str, float]:
-        """What an epoch's row says of it, by name."""
+    def measures(self, since: int) -> Mapping[str, float]:
+        """What the row of an epoch that began at step `since` says of it, by name."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +113,8 @@ class Row:
     """One epoch on one split.
 
     `split="train"` is what the optimizer saw: augmented images, dropout on, the objective's loss, weights moving.
-    `split="val"` is plain cross-entropy of the epoch's final weights in eval mode. `rate` is the epoch's last.
+    `split="val"` is plain cross-entropy of the epoch's final weights in eval mode; where the last cut fell into the
+    epoch, its `measures` hold the accuracies around it. `rate` is the epoch's last.
     `recovering` counts the steps in which the objective won back what it had seen being lost, `crafting_seconds` is the
     part of `seconds` in which it made adversarial images, `forwards` and `backwards` are the images that passed the net
     for that, counted as an attack's ledger counts them. `setbacks` is how often the epoch exploded and was begun again.
@@ -139,9 +145,9 @@ class Row:
 class Trained:
     """What training gives back.
 
-    `weights` are those of the best epoch, `last` those after the final one (both contiguous, on the CPU, keyed as
-    the module's state dict); `variant` descends from the variant that was trained and is None for a bare module.
-    `epochs` is how many ran, `stopped` whether patience ended them early, `kept` the weights of epochs to keep.
+    `weights` are those of the best epoch, `last` those after the final one, no average of them (both contiguous, on the
+    CPU, keyed as the module's state dict); `variant` descends from the variant that was trained and is None for a bare
+    module. `epochs` is how many ran, `stopped` whether patience ended them early, `kept` the weights of epochs to keep.
     """
 
     variant: Variant | None

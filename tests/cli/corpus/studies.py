@@ -122,6 +122,14 @@ SETTINGS: Cases = {
     "a rate that is no number": study(GOOD.replace("epochs: 1", "epochs: 1, rate: .nan"), "rate"),
     "a negative rate": study(GOOD.replace("epochs: 1", "epochs: 1, rate: -1"), "rate"),
     "a batch of none": study(GOOD.replace("epochs: 1", "epochs: 1, batch: 0"), "batch"),
+    "an optimizer whose betas can't be": study(
+        GOOD.replace("epochs: 1", "epochs: 1, optimizer: {use: adam, betas: [1.5, 0.9]}"),
+        r"train.0.optimizer: adam.betas.0: input should be less than 1, got 1.5",
+    ),
+    "an optimizer that contradicts itself": study(
+        GOOD.replace("epochs: 1", "epochs: 1, optimizer: {use: sgd, momentum: 0, nesterov: true}"),
+        r"train.0.optimizer: expected a momentum above 0 with nesterov",
+    ),
     "an optimizer with a slip": study(
         GOOD.replace("epochs: 1", "epochs: 1, optimizer: adamm"), r"'adamm' is not in optimizers; did"
     ),

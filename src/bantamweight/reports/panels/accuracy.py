@@ -56,14 +56,17 @@ def _chart(context: Context, facts: list[Fact]) -> Chart:
             for fact in facts
         ]
         return Chart(caption, dots(rows, x="accuracy", y="variant", colour="what", percent_x=True), table)
+    # A net may be cut while it is trained: what was asked there comes before what its block says.
+    asked = {fact.variant: fact.value for fact in context.find("sparsity_asked") if fact.value}
     rows = []
     for fact in facts:
         one = context.variety(fact.variant)
+        gone = asked.get(fact.variant, one.sparsity)
         if one.sparsity is None and not one.dense:  # a budget in bytes or milliseconds has no place on this axis
             continue
         if not one.dense:
             state = "fine-tuned" if one.tuned else "as cut"
-            rows.append(_row(fact, one.sparsity) | {"net": _net(context, fact.variant), "state": state})
+            rows.append(_row(fact, gone) | {"net": _net(context, fact.variant), "state": state})
             continue
         # A dense net is where each of its lines starts.
         states = dict.fromkeys(
@@ -72,7 +75,7 @@ def _chart(context: Context, facts: list[Fact]) -> Chart:
             if other.family == one.family and other.sparsity is not None
         )
         starts = list(states) or [(one.name, "as cut")]
-        rows += [_row(fact, 0.0) | {"net": net, "state": state} for net, state in starts]
+        rows += [_row(fact, gone or 0.0) | {"net": net, "state": state} for net, state in starts]
     rows.sort(key=lambda row: (row["net"], row["state"], row["x"]))
     spec = lines(rows, x="share asked to go", y="accuracy", colour="net", dash="state", percent_x=True, percent_y=True)
     return Chart("Accuracy against sparsity", spec, table)

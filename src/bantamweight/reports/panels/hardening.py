@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from bantamweight.facts import Fact
 from bantamweight.reports import _words
@@ -26,7 +26,8 @@ def hardening(context: Context) -> Panel | None:
     if robust:
         plain = [fact for fact in context.find("epoch_accuracy", split="val") if fact.variant in _names(robust)]
         kinds = {"epoch_robust_accuracy": "under attack", "epoch_accuracy": "clean"}
-        blocks.append(_chart("Validation accuracy by epoch", [*robust, *plain], "accuracy", kinds=kinds, percent=True))
+        title = "Validation accuracy by epoch"
+        blocks.append(_chart(title, [*robust, *plain], "accuracy", kinds=kinds, percent=True))
     table = _table(context)
     blocks += [table] if table else []
     if not blocks:
@@ -46,16 +47,27 @@ def _names(facts: Sequence[Fact]) -> list[str]:
 def _chart(title: str, facts: Sequence[Fact], y: str, *, kinds: dict[str, str], percent: bool = False) -> Chart:
     facts = [fact for fact in facts if fact.value is not None]
     rows = [
-        {"x": fact.step, "y": fact.value, "n": fact.n, "variant": fact.variant, "of": kinds[fact.metric]}
+        {"x": fact.step, "y": fact.value, "n": fact.n, "variant": fact.variant, "of": _kind(fact, kinds)}
         for fact in facts
     ]
-    keys = list(dict.fromkeys((fact.variant, fact.metric) for fact in facts))
-    cells = {(fact.step, fact.variant, fact.metric): fact for fact in facts}
+    keys = list(dict.fromkeys((fact.variant, _kind(fact, kinds)) for fact in facts))
+    cells = {(fact.step, fact.variant, _kind(fact, kinds)): fact for fact in facts}
     steps = sorted({fact.step for fact in facts if fact.step is not None})
-    head = ["epoch", *(f"{name}, {kinds[metric]}" for name, metric in keys)]
+    head = ["epoch", *(f"{name}, {kind}" for name, kind in keys)]
     body = [[_words.number(step), *(_words.short(cells.get((step, *key))) for key in keys)] for step in steps]
     spec = lines(rows, x="epoch", y=y, colour="variant", dash="of", percent_y=percent, from_zero=True)
-    return Chart(title, spec, Table(title, head, body))
+    return Chart(title, spec, Table(title, head, body, _counted(facts)))
+
+
+def _kind(fact: Fact, kinds: dict[str, str]) -> str:
+    """What a line is of, and under what."""
+    met = " at ".join(filter(None, (f"{fact.attack} ({fact.note})" if fact.note else fact.attack, fact.threat)))
+    return f"under {met}" if met else kinds[fact.metric]
+
+
+def _counted(facts: Iterable[Fact]) -> str:
+    counts = sorted({fact.n for fact in facts if fact.n})
+    return f"n = {', '.join(map(_words.whole, counts))} validation images" if counts else ""
 
 
 def _table(context: Context) -> Table | None:
@@ -71,7 +83,7 @@ def _table(context: Context) -> Table | None:
         before = context.one("epoch_accuracy_before_cut", variant=name)
         rate = context.one("training_images_per_second", variant=name)
         recovered = sum(fact.value or 0.0 for fact in context.find("epoch_recovering", variant=name))
-        setbacks = max((fact.value or 0.0 for fact in context.find("epoch_setbacks", variant=name)), default=0.0)
+        setbacks = sum(fact.value or 0.0 for fact in context.find("epoch_setbacks", variant=name))
         share = shares.get(name)
         rows.append(
             [
@@ -84,10 +96,9 @@ def _table(context: Context) -> Table | None:
             ]
         )
     head = ["variant", "accuracy around the last cut (val)", "steps of recovery", "setbacks", "images/s", "attack"]
-    note = measured(shares.values())
+    note = ". ".join(filter(None, (_counted(cuts.values()), measured(shares.values()))))
     return Table("Trainings that had an adversary or a cut inside", head, rows, note)
 
 
 def _change(before: Fact | None, after: Fact) -> str:
-    start = _words.NONE if before is None else _words.percent(before.value)
-    return f"{start} to {_words.percent(after.value)}"
+    return f"{_words.NONE if before is None else _words.short(before)} to {_words.short(after)}"

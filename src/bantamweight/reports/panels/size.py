@@ -55,13 +55,14 @@ def _chart(context: Context, family: str) -> Chart | None:
     table = Table(
         caption, ["variant", *forms], [[name, *(_bytes(cells.get((name, form))) for form in forms)] for name in names]
     )
+    zeros = {fact.variant: fact.value for fact in context.find("sparsity")}
     kept: dict[tuple[str, float], dict[str, object]] = {}
     for fact in facts:
-        one = context.variety(fact.variant)
-        place = (fact.item, one.sparsity or 0.0)
+        share = zeros.get(fact.variant) or 0.0
+        place = (fact.item, share)
         # Where both are there, the tuned one: it is what ships.
-        if place not in kept or one.tuned:
-            kept[place] = {"x": one.sparsity or 0.0, "y": (fact.value or 0.0) / 1e6, "format": fact.item}
+        if place not in kept or context.variety(fact.variant).tuned:
+            kept[place] = {"x": share, "y": (fact.value or 0.0) / 1e6, "format": fact.item}
     rows = sorted(kept.values(), key=lambda row: (str(row["format"]), str(row["x"])))
     if len({row["x"] for row in rows}) == 1:
         flat = [

@@ -53,7 +53,7 @@ def _curves(context: Context, names: Sequence[str]) -> list[Block]:
                 "y": fact.value,
                 "n": fact.n,
                 "variant": context.variety(fact.variant).form,
-                "split": fact.split,
+                "split": _seen(fact),
             }
             for fact in facts
         ]
@@ -67,14 +67,19 @@ def _curves(context: Context, names: Sequence[str]) -> list[Block]:
 
 def _table(caption: str, facts: Sequence[Fact], one: bool) -> Table:
     """Epochs down, splits (and variants) across."""
-    keys = list(dict.fromkeys((fact.variant, fact.split) for fact in facts))
-    cells = {(fact.step, fact.variant, fact.split): fact for fact in facts}
+    keys = list(dict.fromkeys((fact.variant, _seen(fact)) for fact in facts))
+    cells = {(fact.step, fact.variant, _seen(fact)): fact for fact in facts}
     steps = sorted({fact.step for fact in facts if fact.step is not None})
     heads = [split if one else f"{variant}, {split}" for variant, split in keys]
     rows = [[_words.number(step), *(_words.short(cells.get((step, *key))) for key in keys)] for step in steps]
     counts = {fact.split: fact.n for fact in facts if fact.n}
     note = ", ".join(f"n = {_words.whole(n)} {split} images" for split, n in counts.items())
     return Table(caption, ["epoch", *heads], rows, note)
+
+
+def _seen(fact: Fact) -> str:
+    """The split, and under what it was seen: an adversary's loss and accuracy are not those on clean images."""
+    return f"{fact.split}, {fact.attack} at {fact.threat}" if fact.threat else fact.split
 
 
 def _per_epoch(context: Context, variant: str) -> str:

@@ -9,6 +9,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
+from bantamweight.errors import InputError
 from bantamweight.parts import Part, Room
 from bantamweight.training._inner import Crafted, Forward, Robust, Start, ascent, crafted, divergence
 from bantamweight.training._taught import warned
@@ -19,7 +20,7 @@ __all__ = ["rslad"]
 
 
 def rslad(
-    label_smoothing: float,  # noqa: ARG001
+    label_smoothing: float,
     teacher: nn.Module,
     *,
     threat: Annotated[str | dict[str, Any] | Part, Room("threats")],
@@ -35,8 +36,10 @@ def rslad(
     `weight` KL(T(x) || S(x')) + (1 - weight) KL(T(x) || S(x)); x' maximises the first, the net being in eval mode.
     `rate` is the step in pixels; None means eps / 4. `growth` is a schedule that multiplies eps, `pace` one that
     multiplies `steps`. A teacher that falls to an attack on the first batch is warned about: it has no robustness to
-    teach. Raises InputError for a threat without an eps.
+    teach. Raises InputError for a threat without an eps, and for label smoothing: no label is looked at.
     """
+    if label_smoothing:
+        raise InputError(f"rslad looks at no labels, got label_smoothing={label_smoothing:g}; leave it out")
     how = ascent(
         "rslad", threat, steps=steps, rate=rate, share=0.25, start=start, mode="eval", growth=growth, pace=pace,
         against="told answer",

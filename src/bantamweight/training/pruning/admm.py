@@ -20,7 +20,7 @@ from bantamweight.compression._allocations import Allocation
 from bantamweight.compression._core import Criterion, select
 from bantamweight.errors import InputError
 from bantamweight.parts import Part, Room
-from bantamweight.training._projection import kept_at, projection, sparsity_of, warn
+from bantamweight.training._projection import kept_at, projection, refuse_denser, sparsity_of, warn
 from bantamweight.training._values import Pruning, Span
 
 __all__ = ["admm"]
@@ -51,7 +51,8 @@ def admm(
     `begin` and `end` of all steps Z and U are updated `updates` times and rho multiplied by `growth` each time (U
     divided by it, as its scaled form asks). With `start` the sparsity of Z grows from there, by equal amounts, to
     `sparsity`. The cut comes at `end`, or earlier, once both residuals (|W - Z| / |W| and |Z - Z'| / |Z|) are at most
-    `tolerance`. Raises InputError for a scheme that needs evidence, or an end that is not after the beginning.
+    `tolerance`. Raises InputError for a scheme that needs evidence, an end that is not after the beginning, and for a
+    net of which more is gone already.
     """
     sparsity = sparsity_of(sparsity, keep)
     rule, how = projection(scheme, sparsity, allocate)
@@ -71,8 +72,8 @@ def admm(
 
 @dataclass
 class _Admm:
-    """`state`: Z and U by weight, and under "" rho, both residuals, the step of the cut (-1 before it), and how many
-    layers the scheme would leave nothing of."""
+    """`state`: Z and U by weight, and under "" rho, both residuals, the step of the cut (-1 before it), how many layers
+    the scheme would leave nothing of, and the step of the last update (-1 before the first)."""
 
     rule: Criterion
     how: str | Allocation
@@ -83,6 +84,10 @@ class _Admm:
     due: frozenset[int]
     tolerance: float
     state: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def sparsity(self) -> float:
+        return self.ends[1]
 
     def penalty(self, module: nn.Module) -> Tensor | None:
         """rho/2 of the squared distance between W and Z - U; None before the first Z and after the cut."""
@@ -107,22 +112,24 @@ class _Admm:
         start, end = self.ends
         sparsity = start + (end - start) * (step - first) / (last - first)
         primal, dual = self._update(module, sparsity)
+        self.state[""][5] = step
         if step < last and (sparsity < end or max(primal, dual) > self.tolerance):
             return None
         masks, spared = kept_at(module, {}, self.rule, self.how, end)
-        self.state[""][3:] = torch.tensor([step, len(spared)])
+        self.state[""][3:5] = torch.tensor([step, len(spared)])
         warn(spared, end)
         return masks
 
     def settled(self, step: int) -> bool:
         return step >= self.window[1] or 0 <= self._cut_at <= step
 
-    def measures(self) -> Mapping[str, float]:
-        """Residuals of the last update, and the layers of which the scheme would leave nothing, if any."""
+    def measures(self, since: int) -> Mapping[str, float]:
+        """Residuals of the last update, if there was one, and the layers the scheme would leave nothing of, if any."""
         if not self.state:
             return {}
-        _, primal, dual, _, spared = self.state[""].tolist()
-        return {"primal_residual": primal, "dual_residual": dual, **({"layers_spared": spared} if spared else {})}
+        _, primal, dual, _, spared, updated = self.state[""].tolist()
+        residuals = {"primal_residual": primal, "dual_residual": dual} if updated >= since else {}
+        return {**residuals, **({"layers_spared": spared} if spared else {})}
 
     @property
     def _names(self) -> list[str]:
@@ -133,11 +140,12 @@ class _Admm:
         return float(self.state[""][3]) if self.state else -1.0
 
     def _start(self, module: nn.Module) -> None:
+        refuse_denser(module, self.sparsity)
         weights = {name: module.get_parameter(name).detach() for name in select(module)}
         masks, spared = kept_at(module, {}, self.rule, self.how, self.ends[0])
         self.state |= {f"Z/{name}": weight * masks[name] for name, weight in weights.items()}
         self.state |= {f"U/{name}": torch.zeros_like(weight) for name, weight in weights.items()}
-        self.state[""] = torch.tensor([self.rho, 1.0, 1.0, -1.0, len(spared)], dtype=torch.float64)
+        self.state[""] = torch.tensor([self.rho, 1.0, 1.0, -1.0, len(spared), -1.0], dtype=torch.float64)
 
     def _update(self, module: nn.Module, sparsity: float) -> tuple[float, float]:
         """New Z and U; the residuals, each as a share of what it is a residual of."""

@@ -18,7 +18,7 @@ from bantamweight.compression._allocations import Allocation
 from bantamweight.compression._core import Criterion, score, select
 from bantamweight.errors import InputError
 from bantamweight.parts import Part, Room
-from bantamweight.training._projection import laid, projection, sparsity_of, warn
+from bantamweight.training._projection import laid, projection, refuse_denser, sparsity_of, warn
 from bantamweight.training._values import Pruning, Span
 
 __all__ = ["gradual"]
@@ -41,10 +41,13 @@ def gradual(
     Weights go after every `every` steps between the shares `begin` and `end` of all steps; the rest of the training
     recovers. `keep` may say what share stays in place of `sparsity`, the share that goes. A layer that would lose
     everything keeps one weight, which an epoch's row counts (`layers_spared`) and the last cut warns of. Raises
-    InputError for a criterion that needs evidence, and for an end that is not after the beginning.
+    InputError for a criterion that needs evidence or has one sparsity only, for an end that is not after the beginning,
+    and for a net of which more is gone already.
     """
     sparsity = sparsity_of(sparsity, keep)
     rule, how = projection(criterion, sparsity, allocate)
+    if rule.only is not None:
+        raise InputError(f"{rule.name} has one sparsity only, {rule.only:g}, and none on the way there; use admm")
     first, last = round(begin * span.steps), max(1, round(end * span.steps)) - 1
     if last < first or start > sparsity:
         raise InputError(
@@ -65,6 +68,10 @@ class _Gradual:
     every: int
     state: dict[str, Tensor] = field(default_factory=dict)
 
+    @property
+    def sparsity(self) -> float:
+        return self.ends[1]
+
     def due(self, step: int) -> float | None:
         """The sparsity to reach after a step, at steps that have one."""
         first, last = self.window
@@ -81,6 +88,7 @@ class _Gradual:
         share = self.due(step)
         if share is None:
             return None
+        refuse_denser(module, self.sparsity)
         names = select(module)
         scores = score(module, self.rule, names)
         gone = {name: module.get_parameter(name).detach() == 0 for name in names}
@@ -94,6 +102,6 @@ class _Gradual:
     def settled(self, step: int) -> bool:
         return step >= self.window[1]
 
-    def measures(self) -> Mapping[str, float]:
+    def measures(self, since: int) -> Mapping[str, float]:  # noqa: ARG002
         """The layers of which the last cut would have left nothing, if any."""
         return {f"layers_{name}": float(count) for name, count in self.state.items()}

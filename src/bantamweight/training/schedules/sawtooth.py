@@ -25,8 +25,10 @@ def sawtooth(
     """
 
     def factor(step: int) -> float:
-        first = span.steps * (tooth := min(step * teeth // span.steps, teeth - 1)) // teeth
-        length = span.steps * (tooth + 1) // teeth - first
+        tooth = min(step * teeth // span.steps, teeth - 1)
+        # Where `step * teeth // span.steps` changes, which is what `stepwise` goes by.
+        first, end = (-(-span.steps * edge // teeth) for edge in (tooth, tooth + 1))
+        length = end - first
         return start + (1 - start) * (step - first + 1) / max(1, length)
 
     return factor
