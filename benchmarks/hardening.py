@@ -6,6 +6,7 @@ The rows of `benchmarks/hardening.md` come from these command lines, run from th
     python benchmarks/hardening.py objectives
     python benchmarks/hardening.py schemes
     python benchmarks/hardening.py overfitting
+    OMP_NUM_THREADS=1 python benchmarks/hardening.py rho
     python benchmarks/hardening.py throughput        # while nothing else runs; and with --mode eval
 
 `objectives` and `schemes` train a small net on 4,000 images of CIFAR-10 (JPEG) at eps 4/255 and judge it on the first N
@@ -200,6 +201,30 @@ def overfitting(options: argparse.Namespace) -> None:
         print(f"| {f'every {every} steps' if every else 'off'} | {cells} | {steps} |", flush=True)
 
 
+def rho(options: argparse.Namespace) -> None:
+    """How hard ADMM draws, under SGD: validation accuracy of a tenth of the weights, and of all of them."""
+    data = load({"use": "cifar10_jpeg", "train": options.train})
+    count = len(data.splits["val"])
+    head(
+        "How hard ADMM draws",
+        f"{options.model}, {len(data.splits['train']):,} training images, n = {count} (val), seed 0",
+    )
+    columns("a tenth kept", " right (val)", " |W - Z| / |W| at the cut", " before the cut", " and after")
+    sgd = {"use": "sgd", "momentum": 0.9}
+    settings = {**BASE, "epochs": 8, "batch": 64, "optimizer": sgd, "rate": 0.1, "weight_decay": 5e-4}
+    tenth = {"use": "admm", "sparsity": 0.9, "end": 0.6}
+    ways: dict[str, Any] = {"everything kept": None}
+    ways |= {f"rho = {value:g}": {**tenth, "rho": value} for value in (1e-2, 1e-3, 1e-4)}
+    ways["rho = 0.001 from a quarter of the steps"] = {**tenth, "rho": 1e-3, "begin": 0.25}
+    for name, compress in ways.items():
+        trained = train(fresh(options.model, data, seed=0), data, **settings, compress=compress)
+        rows = [row for row in trained.history if row.split == "val"]
+        said = {key: value for row in trained.history for key, value in row.measures.items()}
+        around = [f"{said[f'accuracy_{when}_cut']:.1%}" if said else "-" for when in ("before", "after")]
+        residual = f"{said['primal_residual']:.3f}" if said else "-"
+        print(f"| {name} | {share(rows[-1].right, count)} | {residual} | {' | '.join(around)} |", flush=True)
+
+
 def plain(net: nn.Module, images: Tensor, labels: Tensor, batch: int, epochs: int, steps: int, mode: str) -> None:
     """The textbook loop: PGD-AT in float32 on row-major tensors, no weight meeting a gradient of the inner attack."""
     optimizer = torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9)
@@ -278,7 +303,13 @@ def _seconds(call: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-COMMANDS = {"objectives": objectives, "schemes": schemes, "overfitting": overfitting, "throughput": throughput}
+COMMANDS = {
+    "objectives": objectives,
+    "schemes": schemes,
+    "overfitting": overfitting,
+    "rho": rho,
+    "throughput": throughput,
+}
 
 
 def main() -> None:
@@ -296,8 +327,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
     timed = options.command == "throughput"
-    options.model = options.model or ("resnet20" if timed else "small_cnn")
-    options.train = options.train or (1000 if timed else 4000)
+    options.model = options.model or ("resnet20" if timed or options.command == "rho" else "small_cnn")
+    options.train = options.train or {"throughput": 1000, "rho": 5000}.get(options.command, 4000)
     COMMANDS[options.command](options)
 
 

@@ -147,9 +147,29 @@ class Oracle:
         here = images.to(self.device)
         if len(images) and "judge" not in self.tiles:
             with torch.no_grad():
+                self._refuse(here[:8])
                 self.tiles["judge"] = agreeing(self.judged, here)
         self.ledger.judged += len(images)
         return logits_of(self.judged, here, sizes=self.tiles.get("judge", (TILE,))).to(images.device)
+
+    def _refuse(self, images: Images) -> None:
+        """Raise InputError where nobody could attack: no gradients, a model that answers no logits, or one that writes
+        into what it is given (the images would not be the caller's any longer, nor the points those that are stored).
+        """
+        if torch.is_inference_mode_enabled():
+            raise InputError("torch.inference_mode() leaves no gradients to attack with; attack outside it")
+        given = images.clone()
+        written, said = given._version, self.judged(given)
+        if not isinstance(said, Tensor) or said.ndim != 2:
+            found = f"shape {tuple(said.shape)}" if isinstance(said, Tensor) else type(said).__name__
+            raise InputError(
+                f"expected a model that answers logits, a row per image and a column per class, got {found}"
+            )
+        if given._version != written:
+            raise InputError(
+                "the model writes into the images it is given; clone them in its forward, or say inplace=False in its "
+                "first layer"
+            )
 
     def fit(self, images: Images, rows: int) -> int:
         """The smallest batch that holds so many rows, else the largest there is; more than a tile for light nets only.

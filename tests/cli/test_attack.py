@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -108,3 +109,13 @@ def test_killed_it_goes_on_to_the_same_verdicts(net, tmp_path):
     assert json.loads(resumed.stdout)["survivors"] == json.loads(whole.stdout)["survivors"]
     tables = [pq.read_table(tmp_path / name / "verdicts.parquet") for name in ("out", "whole")]
     assert tables[0].equals(tables[1])
+
+
+def test_the_attack_of_the_docs_runs_from_a_file_of_ones_own(net, tmp_path):
+    page = (Path(__file__).resolve().parents[2] / "docs" / "adding-an-attack.md").read_text(encoding="utf-8")
+    (tmp_path / "ni_fgsm.py").write_text(max(re.findall(r"```python\n(.*?)```", page, re.DOTALL), key=len))
+    arguments = ["attack", str(net), "digits", "--n", "8", "--eps", "0.1", "--attack", "ni_fgsm:ni_fgsm", "--json"]
+    refused = subprocess.run([*BANTAM, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert refused.returncode == 2
+    done = subprocess.run([*BANTAM, *arguments, "--trust"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["attacks"][0]["name"] == "ni_fgsm"

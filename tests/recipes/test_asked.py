@@ -9,13 +9,16 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
+import bantamweight as bw
 from bantamweight.attacks._wrappers import eot
 from bantamweight.attacks.apgd import apgd_t
 from bantamweight.attacks.fab import fab_t
 from bantamweight.errors import InputError
+from bantamweight.oracle import oracle
 from bantamweight.recipes import robustness as recipe
-from bantamweight.recipes._campaign import adversarial
+from bantamweight.recipes._campaign import Campaign, adversarial
 from bantamweight.recipes.robustness import robustness
 from bantamweight.threats import linf
 from tests.attacks.nets import Convolutional, images_in_box
@@ -199,3 +202,151 @@ def test_every_target_and_no_target_are_two_questions(scene, tmp_path):
     with pytest.raises(InputError, match="another question"):
         ask(scene, out=tmp_path / "out", targets="all")
     assert np.isfinite(json.loads((tmp_path / "out" / "result.json").read_text())["n"])
+
+
+def test_inference_mode_is_refused_and_not_called_robust(scene):
+    model, images, labels = scene
+    with torch.inference_mode():
+        with pytest.raises(InputError, match="inference_mode"):
+            bw.attack(model, images, labels, "pgd", "linf 1/255")
+        with pytest.raises(InputError, match="inference_mode"):
+            ask(scene)
+
+
+class Writes(nn.Module):
+    """The same answers, but for what it does to the images."""
+
+    def __init__(self, module):
+        super().__init__()
+        self.module = module
+
+    def forward(self, images):
+        return self.module(images.mul_(0.5) * 2)
+
+
+def test_a_model_that_writes_into_its_images_is_refused_before_it_has_written_into_ours(scene):
+    model, images, labels = scene
+    before = images.clone()
+    for use in ("square", "pgd"):
+        with pytest.raises(InputError, match="writes into the images it is given; clone them"):
+            bw.attack(Writes(model), images, labels, use, "linf 1/255")
+    assert torch.equal(images, before)
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "said"),
+    [
+        (lambda model: lambda x: (model(x), x), "answers logits, a row per image and a column per class, got tuple"),
+        (lambda model: lambda x: model(x).argmax(dim=1), r"got shape \("),
+    ],
+)
+def test_a_model_that_answers_no_logits_is_refused(scene, spoilt, said):
+    model, images, labels = scene
+    wrapped = nn.Module()
+    wrapped.module, answers = model, spoilt(model)
+    wrapped.forward = answers
+    with pytest.raises(InputError, match=said):
+        bw.attack(wrapped, images, labels, "pgd", "linf 1/255")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"labels": lambda y: y.bool()}, "labels as whole numbers"),
+        ({"labels": lambda y: y - 9}, "labels of 0 or more"),
+        ({"labels": lambda y: y + 90}, "classes apart, and a label says"),
+        ({"labels": lambda y: y.tolist()}, "labels as a torch tensor, got list"),
+        ({"images": lambda x: x.double()}, "expected float32 images"),
+        ({"images": lambda x: x.numpy()}, "images as a torch tensor, got ndarray"),
+    ],
+)
+def test_what_is_no_image_and_no_label_is_one_sentence(scene, change, said):
+    model, images, labels = scene
+    given = {"images": images, "labels": labels}
+    given |= {name: spoil(given[name]) for name, spoil in change.items()}
+    with pytest.raises(InputError, match=said):
+        bw.attack(model, given["images"], given["labels"], "pgd", "linf 1/255")
+
+
+def test_labels_of_any_whole_kind_and_images_with_a_gradient_are_taken(scene):
+    model, images, labels = scene
+    plain = bw.attack(model, images, labels, "pgd", "linf 1/255")
+    other = bw.attack(model, images.clone().requires_grad_(True), labels.to(torch.uint8), "pgd", "linf 1/255")
+    assert (plain["success"] == other["success"]).all()
+
+
+def test_of_a_targeted_run_every_image_of_the_class_is_left_out(scene):
+    model, images, labels = scene
+    told = labels.clone()
+    told[:3] = (told[:3] + 1) % int(model(images).shape[1])  # wrong before, whatever happens
+    goal = int(told[0])
+    said = ask((model, images, told), "linf 1/255", targets=goal).summary()
+    assert said["targeted"]
+    assert said["left_out"] == int((told == goal).sum())
+    assert said["n"] == int((told != goal).sum())
+    everything = ask((model, images, told), "linf 1/255", targets="all").summary()
+    assert everything["left_out"] == 0
+    few = labels == labels[0]
+    with pytest.raises(InputError, match=r"all \d+ images are of the class that is aimed for"):
+        ask((model, images[few], labels[few]), "linf 1/255", targets=int(labels[0]))
+
+
+def test_a_cascade_with_other_steps_does_not_go_on_where_one_stopped(scene, tmp_path):
+    budget = recipe.threat("linf 1/255")
+    ask(scene, protocol=recipe.cascade("mine", apgd_t(budget, steps=2, classes=1)), out=tmp_path / "out")
+    with pytest.raises(InputError, match="holds the answer to another question"):
+        ask(scene, protocol=recipe.cascade("mine", apgd_t(budget, steps=3, classes=1)), out=tmp_path / "out")
+
+
+def test_time_spent_before_a_kill_counts(scene, tmp_path, monkeypatch):
+    monkeypatch.setattr(Campaign, "write", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        ask(scene, out=tmp_path / "out")
+    monkeypatch.undo()
+    resumed = ask(scene, out=tmp_path / "out")
+    assert resumed.seconds >= sum(part.seconds for part in resumed.attacks)
+
+
+def test_who_sees_scores_only_is_refused_what_needs_a_gradient(scene):
+    model, images, labels = scene
+    blind = oracle(model, access="score")
+    with pytest.raises(InputError, match="needs more than score access"):
+        robustness(blind, images, labels, "linf 1/255", checks="none")
+    with pytest.raises(InputError, match="an audit needs gradients, and there is score access only"):
+        robustness(blind, images, labels, "linf 1/255", attack={"use": "square", "queries": 5}, audit=3, checks="none")
+
+
+class Hidden(nn.Module):
+    """NaN wherever a pixel lies off the grid of 8 bits: every adversarial image answers nothing."""
+
+    def __init__(self, module):
+        super().__init__()
+        self.module = module
+
+    def forward(self, images):
+        off = ((images * 255).round() - images * 255).abs().flatten(1).amax(dim=1) > 1e-3
+        return torch.where(off[:, None], torch.nan, self.module(images))
+
+
+def test_a_model_that_answers_nothing_beside_the_image_fails_a_check(scene):
+    model, images, _ = scene
+    images = (images * 255).round() / 255
+    with torch.no_grad():
+        labels = model(images).argmax(dim=1)
+    answer = ask((Hidden(model), images, labels), "linf 4/255", checks="probe", escalate=False)
+    assert answer.summary()["robust"]["correct"] == N
+    assert "slope" in [check.name for check in answer.checks if check.state == "fail"]
+
+
+def test_keys_that_are_no_keys_are_refused(scene, tmp_path):
+    (tmp_path / "result.json").write_text("{}")
+    held = {"keys": torch.tensor([float("nan")]), "images": torch.zeros(1, 3, 9, 9)}
+    save_file(held, tmp_path / "images-00000.safetensors")
+    with pytest.raises(InputError, match="no adversarial images with their keys"):
+        adversarial(tmp_path, scene[1])
+
+
+def test_a_place_that_can_t_be_written_is_one_sentence(scene, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="can't be written"):
+        ask(scene, out=tmp_path / "file" / "out")

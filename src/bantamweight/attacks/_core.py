@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from typing import get_args
 
 import torch
 from torch import Tensor
@@ -78,9 +79,12 @@ def run(
     each success is tried once more in 8 bits. The attack sees no more than its access allows. Nothing passed in is
     changed. Raises InputError for images outside [0, 1], labels of the wrong length or a batch below 1.
     """
-    _check(images, labels, targets, clean, starts, batch)
-    wanted = torch.full_like(labels, -1) if targets is None else targets
+    _check(images, labels, targets, clean, starts, batch, until)
+    images, labels = images.detach(), labels.long()
+    wanted = torch.full_like(labels, -1) if targets is None else targets.long()
     clean = oracle.judge(images) if clean is None else clean
+    if int(labels.max()) >= clean.shape[1]:
+        raise InputError(f"the model tells {clean.shape[1]} classes apart, and a label says {int(labels.max())}")
     attacked = correct(clean, labels) & (wanted != labels)
     budgets = threat.budgets(len(images)) if eps is None else eps.to(torch.float32)
     waiting = problem(
@@ -104,14 +108,26 @@ def run(
 
 
 def _check(
-    images: Images, labels: Labels, targets: Labels | None, clean: Logits | None, starts: Images | None, batch: int
+    images: Images,
+    labels: Labels,
+    targets: Labels | None,
+    clean: Logits | None,
+    starts: Images | None,
+    batch: int,
+    until: Until,
 ) -> None:
+    for name, given in (("images", images), ("labels", labels)):
+        if not isinstance(given, Tensor):
+            raise InputError(
+                f"expected {name} as a torch tensor, got {type(given).__name__}; torch.as_tensor makes one"
+            )
     if images.ndim != 4 or len(images) == 0:
         raise InputError(f"expected images of shape (n, channels, height, width), got {tuple(images.shape)}")
     for given in (images,) if starts is None else (images, starts):
-        if not given.is_floating_point():
-            raise InputError(f"expected float images in [0, 1], got {given.dtype}; divide bytes by 255")
-        low, high = float(given.min()), float(given.max())
+        if given.dtype != torch.float32:
+            said = "divide bytes by 255" if given.dtype == torch.uint8 else "images.float() makes them"
+            raise InputError(f"expected float32 images in [0, 1], got {given.dtype}; {said}")
+        low, high = (float(end) for end in given.detach().aminmax())
         if not (low >= 0.0 and high <= 1.0):
             raise InputError(
                 f"expected images in [0, 1], got min={low:.4g}, max={high:.4g}; normalisation belongs inside the model"
@@ -119,6 +135,15 @@ def _check(
     for name, given_rows in (("labels", labels), ("targets", targets), ("clean", clean), ("starts", starts)):
         if given_rows is not None and len(given_rows) != len(images):
             raise InputError(f"expected one of {name} per image, got {len(given_rows)} for {len(images)} images")
+    for name, whole in (("labels", labels), ("targets", targets)):
+        if whole is not None and (whole.ndim != 1 or whole.is_floating_point() or whole.dtype == torch.bool):
+            raise InputError(
+                f"expected {name} as whole numbers, one per image, got {whole.dtype}, {tuple(whole.shape)}"
+            )
+    if int(labels.min()) < 0:
+        raise InputError(f"expected labels of 0 or more, got {int(labels.min())}")
+    if until not in get_args(Until):
+        raise InputError(f"expected until to be one of {', '.join(get_args(Until))}, got {until!r}")
     if batch < 1:
         raise InputError(f"expected a batch of at least 1 row, got {batch}")
 

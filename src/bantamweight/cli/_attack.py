@@ -101,12 +101,14 @@ def attack(
         # Checks look at gradients, which an attack on the file's own scores has none of.
         level = level if judged.access == "white" else "none"
     if self_test:
-        if eps is None or targeted is not None:
+        if eps in (None, "inf", "unbounded") or targeted is not None or audit or out is not None:
             raise InputError(
-                "a self-test plants images at an eps, of any other class: give --eps, leave out --targeted"
+                "a self-test plants images at an eps, of any other class, and leaves nothing behind: give --eps, leave "
+                "out --targeted, --audit and --out"
             )
         _tell_planted(_planted(variant, chosen, f"{norm} {eps}", plan, attack is not None, seed, trust), as_json)
         return
+    starts = None if source is None else adversarial(source, chosen.images)
     question = (
         variant.hash,
         model,
@@ -117,7 +119,7 @@ def attack(
         targeted,
         n,
         split,
-        str(source),
+        None if starts is None else hashlib.blake2b(starts.contiguous().numpy().data).hexdigest(),
         audit,
         checks,
         precision,
@@ -137,7 +139,7 @@ def attack(
             audit=audit,
             checks=level,
             escalate=artifact is None,
-            starts=None if source is None else adversarial(source, chosen.images),
+            starts=starts,
             precision=gradients,
             seed=seed,
             batch=batch,
@@ -157,7 +159,7 @@ def _shipped(variant: Variant, artifact: Path, against: str, single: dict[str, A
     from bantamweight.recipes.attack import threat
     from bantamweight.recipes.shipped import shipped_oracle
 
-    made = None if single is None else configure("attacks", single).make(threat(against))
+    made = None if single is None else configure("attacks", single, trust=trust).make(threat(against))
     access: Access = made.access if made is not None and made.access in ("score", "decision") else "white"
     return shipped_oracle(variant, artifact, access=access, threads=describe().cores, trust=trust)
 
@@ -172,7 +174,7 @@ def _planted(
     from bantamweight.variants import build
 
     budget = threat(against)
-    method = configure("attacks" if single else "protocols", plan).make(budget)
+    method = configure("attacks" if single else "protocols", plan, trust=trust).make(budget)
     return self_test(build(variant, trust=trust), chosen.floats(), chosen.labels, budget, method, seed=seed)
 
 
@@ -208,8 +210,8 @@ def with_settings(name: str, settings: Sequence[str] | None) -> dict[str, Any]:
     spec: dict[str, Any] = {"use": name}
     for setting in settings or ():
         key, equals, value = setting.partition("=")
-        if not equals or not key.strip():
-            raise InputError(f"expected --set KEY=VALUE, such as steps=40, got {setting!r}")
+        if not equals or not key.strip() or key.strip() == "use":
+            raise InputError(f"expected --set KEY=VALUE of a setting, such as steps=40, got {setting!r}")
         try:
             spec[key.strip()] = yaml.safe_load(value)
         except yaml.YAMLError as error:
@@ -235,10 +237,13 @@ def _home(question: Sequence[Any]) -> Path:
 def _sentences(said: Mapping[str, Any]) -> Iterator[str]:
     """The answer as a person would want to read it."""
     n, clean, robust = said["n"], said["clean"]["correct"], said["robust"]
-    yield f"{clean} of {n} images are right before, {robust['correct']} under {said['threat']} by {said['protocol']}"
+    under = f"under {said['threat']} by {said['protocol']}"
+    stood = f"{robust['correct']} never became what was aimed for" if said["targeted"] else robust["correct"]
+    yield f"{clean} of {n} images are right before, {stood} {under}"
     if said["left_out"]:
         yield f"{said['left_out']} more are of the class that was aimed for, and left out"
-    yield f"robust accuracy {robust['correct'] / n:.1%} ({robust['low']:.1%} to {robust['high']:.1%} at 95%)"
+    share = "right, and never the target" if said["targeted"] else "robust accuracy"
+    yield f"{share} {robust['correct'] / n:.1%} ({robust['low']:.1%} to {robust['high']:.1%} at 95%)"
     if "distance" in said:
         distance = said["distance"]
         ends = [f"{distance[key]:.4g}" if distance[key] is not None else "more" for key in ("median", "low", "high")]

@@ -51,7 +51,8 @@ class Robustness:
     @property
     def asked(self) -> np.ndarray:
         """Bool (n): the images of the answer. Those of the class that was aimed for say nothing, and are left out."""
-        wanted: np.ndarray = self.columns["attacked"] | ~self.columns["right"]
+        about = self.columns["target"] != self.columns["label"]
+        wanted: np.ndarray = (self.columns["attacked"] | ~self.columns["right"]) & about
         return wanted
 
     @property
@@ -61,6 +62,7 @@ class Robustness:
 
     def summary(self) -> dict[str, Any]:
         """Everything but the rows, as plain JSON."""
+        # For scripts, which know `robust.correct`: in a targeted run it counts images that never became the target.
         asked = self.asked
         n, right = int(asked.sum()), int((self.columns["right"] & asked).sum())
         robust = len(self.survivors)
@@ -70,6 +72,7 @@ class Robustness:
             "threat": self.threat,
             "n": n,
             "left_out": len(asked) - n,
+            "targeted": bool((self.columns["target"] >= 0).any()),
             "clean": {"correct": right},
             "robust": {"correct": robust, "low": low, "high": high},
             "seconds": self.seconds,

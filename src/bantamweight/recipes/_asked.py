@@ -8,12 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bantamweight.attacks._cascade import Cascade
 from bantamweight.errors import InputError, near
+from bantamweight.oracle import Oracle
 from bantamweight.parts import configure
 from bantamweight.recipes._campaign import Question
 from bantamweight.threats import Threat
 
-__all__ = ["REFERENCE", "check_classes", "has_reference", "refuse_audit", "sound"]
+__all__ = ["REFERENCE", "check_classes", "has_reference", "refuse_access", "refuse_audit", "sound"]
 
 REFERENCE = configure("protocols", "autoattack")
 """Who audits, and who is sent what still stands where a check fails."""
@@ -35,6 +37,15 @@ def refuse_audit(audit: int, budget: Threat) -> None:
         raise InputError(f"there is no reference ensemble for {budget.norm.name} to audit with; leave out --audit")
 
 
+def refuse_access(asked: Oracle, plan: Cascade, audit: int) -> None:
+    """Raise InputError where an oracle shows less than is needed."""
+    blind = [part.name for part in plan.parts if asked.limited(part.access).access != part.access]
+    if blind:
+        raise InputError(f"{blind[0]} needs more than {asked.access} access; choose an attack that makes do with it")
+    if audit and asked.access != "white":
+        raise InputError(f"an audit needs gradients, and there is {asked.access} access only; leave out --audit")
+
+
 def sound(images: Any, labels: Any, targets: Any, starts: Any, checks: Any, precision: Any) -> None:
     """Raise InputError for arguments that are not what `robustness` takes."""
     _images("images", images)
@@ -46,7 +57,7 @@ def sound(images: Any, labels: Any, targets: Any, starts: Any, checks: Any, prec
         if targets not in ("least-likely", "all"):
             known = near(targets, ["least-likely", "all"])
             raise InputError(f"expected a class, one per image, 'least-likely' or 'all', got {targets!r}{known}")
-    elif targets is not None and (not isinstance(targets, int) or targets < 0):
+    elif targets is not None and (not isinstance(targets, int) or isinstance(targets, bool) or targets < 0):
         raise InputError(f"expected the number of a class to aim for, got {targets!r}")
     if starts is not None:
         _images("starts", starts)
@@ -68,7 +79,8 @@ def _images(name: str, given: Any) -> None:
 
 
 def _classes(name: str, given: Any, n: int) -> None:
-    if not isinstance(given, Tensor) or given.is_floating_point() or given.ndim != 1 or len(given) != n:
+    number = isinstance(given, Tensor) and not given.is_floating_point() and given.dtype != torch.bool
+    if not number or given.ndim != 1 or len(given) != n:
         shape = tuple(given.shape) if isinstance(given, Tensor) else type(given).__name__
         raise InputError(f"expected {name} as one whole number per image, {n} of them, got {shape}")
     if int(given.min()) < 0:
@@ -84,3 +96,5 @@ def check_classes(question: Question, classes: int | None) -> None:
         )
     if question.targets is not None and int(question.targets.max()) >= told:
         raise InputError(f"the model tells {told} classes apart, and {int(question.targets.max())} is aimed for")
+    if question.targets is not None and bool((question.targets == question.labels).all()):
+        raise InputError(f"all {len(question.labels)} images are of the class that is aimed for; aim for another")

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -26,7 +27,7 @@ from torch import Tensor
 from bantamweight import rng
 from bantamweight.attacks._cascade import Cascade, Part, added, credited, fall, overlaid, sized
 from bantamweight.attacks._verdicts import Verdicts, load, save
-from bantamweight.errors import InputError
+from bantamweight.errors import InputError, StoreError
 from bantamweight.oracle import Oracle
 from bantamweight.threats import Threat
 from bantamweight.types import Images, Int64, Labels, Logits
@@ -70,7 +71,8 @@ class Question:
 class Campaign:
     """Stages on one question. `columns` and `parts` are the verdicts so far; pictures stay in their shards.
 
-    With a folder, each shard of a stage is kept there when it is done. `heard(part, done, total)` is told, in images,
+    With a folder, each shard of a stage is kept there when it is done; `earlier` are the seconds that those took which
+    were found. `heard(part, done, total)` is told, in images,
     how far a stage is.
     """
 
@@ -80,6 +82,7 @@ class Campaign:
     columns: dict[str, np.ndarray] = field(default_factory=dict)
     parts: list[Part] = field(default_factory=list)
     pictures: list[tuple[np.ndarray, Images | Path]] = field(default_factory=list)
+    earlier: float = 0.0
 
     def stage(self, name: str, protocol: Cascade, index: Int64[Tensor, " m"]) -> None:
         """Run a cascade on the images of `index` and lay its verdicts over those there are."""
@@ -93,6 +96,7 @@ class Campaign:
                     _keep(verdicts, parts, place)
             else:
                 verdicts, parts = _kept(place)
+                self.earlier += sum(part.seconds for part in parts)
             said.append(credited(parts, self._lay(verdicts, rows.numpy(), place, smallest)))
             del verdicts  # its pictures, before the next shard makes its own
         prefix = "" if name == "main" else f"{name}/"
@@ -170,11 +174,20 @@ class Campaign:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
+@contextmanager
+def _writing(place: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(f"{place} can't be written: {error.strerror or error}; choose another folder") from error
+
+
 def _aside(path: Path, write: Callable[[Path], object]) -> None:
     """Written aside and renamed: whole or not there."""
     aside = path.with_name(path.name + ".aside")
-    write(aside)
-    aside.replace(path)
+    with _writing(path):
+        write(aside)
+        aside.replace(path)
 
 
 def _attacked(
@@ -203,10 +216,11 @@ def _keep(verdicts: Verdicts, parts: list[Part], place: Path) -> None:
     """Written aside and renamed: a shard is there whole or not at all."""
     aside = place.with_name(place.name + ".aside")
     shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    save(verdicts, aside)
-    (aside / "parts.json").write_text(json.dumps([asdict(part) for part in parts]))
-    aside.rename(place)
+    with _writing(place):
+        aside.mkdir(parents=True)
+        save(verdicts, aside)
+        (aside / "parts.json").write_text(json.dumps([asdict(part) for part in parts]))
+        aside.rename(place)
 
 
 def _kept(place: Path) -> tuple[Verdicts, list[Part]]:
@@ -234,7 +248,8 @@ def claim(out: Path, question: Question, spec: dict[str, Any]) -> None:
         return
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"expected {out} to be empty or to hold an earlier run of the same question; choose another")
-    out.mkdir(parents=True, exist_ok=True)
+    with _writing(out):
+        out.mkdir(parents=True, exist_ok=True)
     _aside(path, lambda aside: aside.write_text(json.dumps(asked, indent=1)))
 
 
@@ -275,6 +290,7 @@ def _held(path: Path) -> dict[str, Tensor]:
         raise InputError(said) from error
     keys, images = found.get("keys"), found.get("images")
     whole = keys is not None and images is not None and keys.ndim == 1 and len(keys) == len(images)
+    whole = whole and keys is not None and keys.dtype == torch.int64
     if keys is None or images is None or not whole or images.dtype != torch.float32 or images.ndim != 4:
         raise InputError(f"{path} holds no adversarial images with their keys; attack that variant again")
     if not bool(((images >= 0.0) & (images <= 1.0)).all()):

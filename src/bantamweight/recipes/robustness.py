@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from bantamweight import stats
 from bantamweight.attacks._cascade import Cascade, cascade
+from bantamweight.attacks._core import Attack
 from bantamweight.attacks._transferred import transferred
 from bantamweight.attacks.checks import Check, examine, telling
 from bantamweight.errors import InputError
@@ -27,7 +28,7 @@ from bantamweight.machine import describe
 from bantamweight.oracle import Oracle, oracle
 from bantamweight.parts import configure
 from bantamweight.recipes._answer import Audit, Robustness
-from bantamweight.recipes._asked import REFERENCE, check_classes, has_reference, refuse_audit, sound
+from bantamweight.recipes._asked import REFERENCE, check_classes, has_reference, refuse_access, refuse_audit, sound
 from bantamweight.recipes._campaign import PROBE, SHARD, Campaign, Question, claim
 from bantamweight.recipes.attack import threat
 from bantamweight.threats import Threat
@@ -79,10 +80,16 @@ def robustness(
     budget = threat(against)
     refuse_audit(audit, budget)
     sound(images, labels, targets, starts, checks, precision)
+    images, labels = images.detach(), labels.long()
     asked = _oracle(model, precision, trust)
-    plan, spec = _plan(protocol, attack, budget, starts is not None)
+    plan, spec = _plan(protocol, attack, budget, starts is not None, trust)
+    refuse_access(asked, plan, audit)
     with _answerable(model):
         question = _question(asked, images, labels, budget, targets, starts, seed, batch)
+        if asked.access == "white":
+            asked.fit(
+                question.floats(torch.arange(min(8, len(images)))), 8
+            )  # one gradient, before anything is paid for
     check_classes(question, classes)
     if out is not None:
         every = {"every target": True} if targets == "all" else {}
@@ -93,6 +100,7 @@ def robustness(
             campaign.question = replace(question, targets=torch.full_like(labels, target))
             campaign.stage(f"to {target}", plan, campaign.unbroken() if plan.until != "converged" else every_row)
         campaign.question = question
+        campaign.columns["target"][~campaign.columns["right"]] = -1  # wrong before: nobody aimed it at anything
     else:
         campaign.stage("main", plan, every_row)
     found = () if checks == "none" else _checks(campaign, checks)
@@ -115,7 +123,7 @@ def robustness(
         checks=found,
         audit=audited,
         escalated=escalated,
-        seconds=time.perf_counter() - began,
+        seconds=time.perf_counter() - began + campaign.earlier,
         images=kept,
         folder=out,
     )
@@ -145,26 +153,36 @@ def _oracle(model: Variant | nn.Module | Oracle, precision: Literal["fp32", "bf1
 
 
 def _plan(
-    protocol: str | Mapping[str, Any] | Cascade, attack: str | Mapping[str, Any] | None, budget: Threat, warm: bool
+    protocol: str | Mapping[str, Any] | Cascade,
+    attack: str | Mapping[str, Any] | None,
+    budget: Threat,
+    warm: bool,
+    trust: bool,
 ) -> tuple[Cascade, dict[str, Any]]:
     """The cascade, and its settings as plain JSON."""
     if attack is not None:
-        method = configure("attacks", attack)
+        method = configure("attacks", attack, trust=trust)
         made = method.make(budget)
         if math.isinf(budget.eps):
             plan, spec = cascade(made.name, made, until="converged"), method.spec
         else:
             plan, spec = cascade(made.name, made), method.spec
     elif isinstance(protocol, Cascade):
-        plan, spec = protocol, {"use": protocol.name, "parts": [part.name for part in protocol.parts]}
+        plan, spec = protocol, {"use": protocol.name, "parts": [_said(part) for part in protocol.parts]}
     else:
         if math.isinf(budget.eps):
-            raise InputError(f"protocol {protocol!r} needs an eps; only a minimum-norm attack (ddn, fmn) goes without")
-        chosen = configure("protocols", protocol)
+            name = protocol if isinstance(protocol, str) else protocol.get("use", "")
+            raise InputError(f"protocol {name!r} needs an eps; only a minimum-norm attack (ddn, fmn) goes without")
+        chosen = configure("protocols", protocol, trust=trust)
         plan, spec = chosen.make(budget), chosen.spec
     if warm:
         plan = replace(plan, parts=(transferred(budget), *plan.parts))
     return plan, spec
+
+
+def _said(part: Attack) -> list[Any]:
+    """What can be said of an attack that somebody made: a run of others does not go on where this one stopped."""
+    return [part.name, part.queries, part.lanes, part.access, part.exact]
 
 
 def _question(

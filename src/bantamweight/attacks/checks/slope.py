@@ -39,7 +39,8 @@ def slope(evidence: Evidence) -> Check:
     change = (evidence.loss(evidence.oracle.judge(moved)).double() / before.clamp_min(1e-300)).log()
     visible = there & (foretold > 0)
     ratio = change[visible] / foretold[visible]
-    share = float(((ratio < BETWEEN[0]) | (ratio > BETWEEN[1])).double().mean()) if len(ratio) else 1.0
+    fits = (ratio >= BETWEEN[0]) & (ratio <= BETWEEN[1])  # a NaN fits nowhere
+    share = float((~fits).double().mean()) if len(ratio) else 1.0
     middle = float(ratio.median()) if len(ratio) else 0.0
     if share > WRONG:
         said = f"on {share:.0%} of the probe a step along them changes the loss by less than half or more than twice"

@@ -49,7 +49,9 @@ def admm(
     does, else globally, `redundant` per layer. A layer that would lose everything keeps one weight, which an epoch's
     row counts (`layers_spared`) and the last cut warns of. Between the shares
     `begin` and `end` of all steps Z and U are updated `updates` times and rho multiplied by `growth` each time (U
-    divided by it, as its scaled form asks). With `start` the sparsity of Z grows from there, by equal amounts, to
+    divided by it, as its scaled form asks). Weights that stay are drawn to where they were as well, so a rho too large
+    stops the net from learning: the default is for Adam, and SGD at a rate of 0.1 wants a hundredth of it
+    (benchmarks/hardening.md). With `start` the sparsity of Z grows from there, by equal amounts, to
     `sparsity`. The cut comes at `end`, or earlier, once both residuals (|W - Z| / |W| and |Z - Z'| / |Z|) are at most
     `tolerance`. Raises InputError for a scheme that needs evidence, an end that is not after the beginning, and for a
     net of which more is gone already.
