@@ -291,6 +291,15 @@ def test_of_a_targeted_run_every_image_of_the_class_is_left_out(scene):
         ask((model, images[few], labels[few]), "linf 1/255", targets=int(labels[0]))
 
 
+def test_of_all_targets_each_image_is_credited_to_the_smallest(scene):
+    answer = ask(scene, "l2 unbounded", attack={"use": "ddn", "steps": 10}, targets="all")
+    parts = answer.columns["part"][answer.columns["success"]]
+    assert [part.broken for part in answer.attacks] == [
+        int((parts == number).sum()) for number in range(len(answer.attacks))
+    ]
+    assert sum(part.broken for part in answer.attacks) == answer.columns["success"].sum() > 0
+
+
 def test_a_cascade_with_other_steps_does_not_go_on_where_one_stopped(scene, tmp_path):
     budget = recipe.threat("linf 1/255")
     ask(scene, protocol=recipe.cascade("mine", apgd_t(budget, steps=2, classes=1)), out=tmp_path / "out")

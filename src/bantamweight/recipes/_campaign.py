@@ -123,6 +123,12 @@ class Campaign:
         heard = self.heard
         return None if heard is None else lambda part, _: heard(part, done, total)
 
+    def recount(self) -> None:
+        """Credit each image to the attack whose perturbation of it is the smallest of all stages."""
+        part = self.columns["part"]
+        broken = np.bincount(part[part >= 0], minlength=len(self.parts))
+        self.parts = [replace(one, broken=int(count)) for one, count in zip(self.parts, broken, strict=True)]
+
     def unbroken(self) -> Int64[Tensor, " m"]:
         """Images that nothing has broken, those not attacked yet among them; before the first stage all."""
         if not self.columns:

@@ -103,6 +103,8 @@ def robustness(
         campaign.columns["target"][~campaign.columns["right"]] = -1  # wrong before: nobody aimed it at anything
     else:
         campaign.stage("main", plan, every_row)
+    if plan.until == "converged":
+        campaign.recount()
     found = () if checks == "none" else _checks(campaign, checks)
     smells = [check.name for check in found if check.state == "fail"]
     # The reference ensemble asks whether a budget is enough: without a budget it has nothing to say.
