@@ -185,7 +185,7 @@ class Oracle:
     def _agrees(self, images: Images, size: int) -> bool:
         seen = {"white": "gradients", "decision": "labels"}.get(self.access, "scores") + self.precision
         if (seen, size) not in self.agreed:
-            probe = self._steepness if self.access == "white" else self._scores
+            probe = self.steepness if self.access == "white" else self._scores
             self.agreed[seen, size] = agrees(probe, images.to(self.device), size)
         return self.agreed[seen, size]
 
@@ -210,7 +210,7 @@ class Oracle:
             self.tiles["volume"] = (LIGHT_BYTES if draws else size, int(draws))
         return self.tiles["volume"]
 
-    def _steepness(self, images: Images) -> Images:
+    def steepness(self, images: Images) -> Images:
         """Gradients of the margin between each image's two best classes: any objective sends these bits through."""
         self.ledger.probed += 2 * len(images)
         none = torch.full((len(images),), -1, device=images.device)

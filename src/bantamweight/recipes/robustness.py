@@ -86,10 +86,8 @@ def robustness(
     refuse_access(asked, plan, audit)
     with _answerable(model):
         question = _question(asked, images, labels, budget, targets, starts, seed, batch)
-        if asked.access == "white":
-            asked.fit(
-                question.floats(torch.arange(min(8, len(images)))), 8
-            )  # one gradient, before anything is paid for
+        if asked.access == "white" and _foreign(model):
+            asked.steepness(question.floats(torch.arange(min(8, len(images)))))  # before anything is paid for
     check_classes(question, classes)
     if out is not None:
         every = {"every target": True} if targets == "all" else {}
@@ -140,10 +138,15 @@ def _answerable(model: Variant | nn.Module | Oracle) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if not isinstance(model, Variant) or ":" not in model.factory or isinstance(error, InputError):
+        if not _foreign(model) or isinstance(error, InputError):
             raise
-        said = f"{type(error).__name__}: {error}"
+        assert isinstance(model, Variant)
+        said = f"{type(error).__name__}: {error}".rstrip(".")
         raise InputError(f"{model.factory!r} raised {said} on images of {model.input_shape}; mend it") from error
+
+
+def _foreign(model: Variant | nn.Module | Oracle) -> bool:
+    return isinstance(model, Variant) and ":" in model.factory
 
 
 def _oracle(model: Variant | nn.Module | Oracle, precision: Literal["fp32", "bf16"] | None, trust: bool) -> Oracle:

@@ -53,6 +53,27 @@ class Moody(nn.Module):
 
 def moody():
     return Moody()
+
+class Flat(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(64, 10)
+
+class Slopeless(Flat):
+    def forward(self, images):
+        if images.requires_grad:
+            raise RuntimeError("no slopes here")
+        return self.linear(images.flatten(1))
+
+class Writes(Flat):
+    def forward(self, images):
+        return self.linear(images.sub_(0.5).flatten(1))
+
+def slopeless():
+    return Slopeless()
+
+def writes():
+    return Writes()
 """
 
 
@@ -68,6 +89,12 @@ def weighed(path: str, *more: str) -> list[str]:
 def own(name: str, *more: str) -> Callable[[Desk], list[str]]:
     """The user's own module, trusted."""
     return lambda desk: show(f"{desk.file('own_nets.py', OWN)[:-3]}:{name}", "--trust", *more)
+
+
+def attacked(name: str) -> Callable[[Desk], list[str]]:
+    """An attack on it, on eight digits."""
+    asked = ["digits", "--n", "8", "--eps", "0.1", "--trust", "--size", "8", "--channels", "1", "-o", "out"]
+    return lambda desk: ["attack", own(name)(desk)[1], *asked]
 
 
 NAMES: Cases = {
@@ -264,6 +291,8 @@ TRUSTED: Cases = {
     "a model that raises on the data": Case(
         lambda desk: ["evaluate", own("moody", "--size", "8")(desk)[1], *DIGITS, "--trust"], "too many at once"
     ),
+    "a model without gradients": Case(attacked("slopeless"), "raised RuntimeError: no slopes here on images of"),
+    "a model that writes into its images": Case(attacked("writes"), "writes into the images it is given; clone them"),
     "a module with broken syntax": Case(
         lambda desk: show(f"{desk.file('broken_nets.py', 'def net(:')[:-3]}:net", "--trust"),
         "importable as module:function",
