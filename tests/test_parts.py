@@ -39,6 +39,17 @@ def test_every_part_of_every_room_can_be_found_and_is_documented(room):
         settings(function)
 
 
+def test_a_name_is_short_enough_to_read():
+    taylor = configure("compression", {"use": "adversarial_taylor", "threat": "linf 4/255"})
+    assert str(taylor) == "adversarial_taylor(threat=linf(eps=0.0156863))"
+    hydra = configure("compression", {"use": "hydra", "objective": {"use": "fgsm_rs", "threat": "linf 4/255"}})
+    assert str(hydra) == "hydra(objective=fgsm_rs(threat=linf(eps=0.0156863)))"
+    grown = configure(
+        "compression", {"use": "hydra", "objective": {"use": "fgsm_rs", "threat": "linf 4/255", "growth": "linear"}}
+    )
+    assert "growth=linear" in str(grown)
+
+
 def test_settings_come_from_the_signature():
     checked = settings(example)(steps=5, rate="8/255", threat={"use": "linf", "eps": "1/4"})
     assert checked.rate == 8 / 255

@@ -92,8 +92,14 @@ class Part:
     def __str__(self) -> str:
         """The name and the settings that differ from the defaults."""
         defaults = settings(find(self.room, self.name, trust=self.trusted)).model_fields
-        said = [f"{key}={value}" for key, value in self.values if defaults[key].default != value]
+        changed = [(key, value) for key, value in self.values if not _untouched(value, defaults[key].default)]
+        said = [f"{key}={value:.6g}" if isinstance(value, float) else f"{key}={value}" for key, value in changed]
         return self.name + (f"({', '.join(said)})" if said else "")
+
+
+def _untouched(value: Any, default: Any) -> bool:
+    """Whether a setting is as the signature has it; a part there is written as its name."""
+    return value == default or (isinstance(value, Part) and str(value) == default)
 
 
 @cache
