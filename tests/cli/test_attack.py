@@ -72,6 +72,10 @@ def test_from_another_variant_and_without_a_budget(attack):
     assert second["attacks"][0]["name"] == "transferred"
     broken = sum(part["broken"] for part in first["attacks"])
     assert second["attacks"][0]["broken"] == broken > 0
+    homes = [
+        json.loads(attack("--eps", "0.2", "--n", 5, "--json", *more))["folder"] for more in ((), ("--from", "first"))
+    ]
+    assert homes[0] != homes[1]
     sizes = json.loads(attack("--norm", "l2", "--attack", "ddn", "--set", "steps=30", "--n", 30, "--json"))
     assert sizes["distance"]["low"] <= sizes["distance"]["median"] <= sizes["distance"]["high"]
     assert sizes["curve"][0]["robust"] >= sizes["curve"][-1]["robust"] == 0

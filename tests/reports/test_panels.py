@@ -19,6 +19,7 @@ from bantamweight.reports._blocks import Block, Cell, Chart, Fragment, Group, Pa
 from bantamweight.reports._core import panels
 from bantamweight.reports._run import Context, read
 from bantamweight.reports.panels.checks import checks
+from bantamweight.reports.panels.training import training
 from tests.reports.made import NAMES, SCRIPT
 from tests.reports.tree import parse
 
@@ -192,6 +193,17 @@ def test_checks_and_audit_are_said_in_a_line_each(context: Context, built: Built
     alone = checks(Context(context.folder, context.manifest, sound))
     assert alone is not None
     assert "No check failed." in [block.text for block in alone.blocks if isinstance(block, Prose)]
+
+
+def test_curves_say_against_what_they_are(context: Context, built: Built) -> None:
+    (robust,) = [one for one in charts_of(built["hardening"]) if one.table.caption == "Validation accuracy by epoch"]
+    assert {"net, under pgd at linf 0.1", "net, clean"} <= set(map(str, robust.table.head))
+    facts = [one.model_copy(update={"attack": "pgd_at", "threat": "linf 0.1"}) if one.split == "train" else one
+             for one in context.facts if one.metric == "epoch_loss"]  # fmt: skip
+    panel = training(Context(context.folder, context.manifest, tuple(facts)))
+    assert panel is not None
+    (loss,) = [one for one in charts_of(panel) if one.table.caption == "Loss by epoch, net"]
+    assert list(loss.table.head) == ["epoch", "train, pgd_at at linf 0.1", "val"]
 
 
 def test_the_diagonal_of_the_transfer_matrix_is_the_attack_at_home(built: Built) -> None:

@@ -176,7 +176,7 @@ study: both
 data: digits
 train:
   - {name: one, model: mlp, epochs: 1}
-  - {name: other, model: small_cnn, epochs: 1}
+  - {name: other, model: small_cnn, epochs: 1, compress: {use: gradual, sparsity: 0.5}}
 compress: {variants: one, use: magnitude, sparsity: 0.5}
 combine: {name: both, of: [one/magnitude-0.5, other]}
 attack: {variants: both, use: {use: pgd, steps: 3}, threats: linf 0.1, n: 32}
@@ -193,9 +193,18 @@ attack: {variants: both, use: {use: pgd, steps: 3}, threats: linf 0.1, n: 32}
     mean = (nets["one/magnitude-0.5"](images).softmax(1) + nets["other"](images).softmax(1)) / 2
     assert torch.allclose(nets["both"](images).exp(), mean, atol=1e-6)
     assert select(done.facts, "robust_accuracy", variant="both")
+    (asked,), (zeros,) = (select(done.facts, metric, variant="other") for metric in ("sparsity_asked", "sparsity"))
+    assert (asked.value, zeros.value) == (0.5, pytest.approx(0.5, abs=1e-3))
     (tmp_path / "not.yaml").write_text(text.replace("other]", "neither]"))
     with pytest.raises(InputError, match=r"combine\.0\.of: no variant is called 'neither'"):
         run(tmp_path / "not.yaml", store=tmp_path / "store", threads=1)
+
+
+def test_an_average_of_a_net_with_narrower_layers_is_refused_before_anything_is_trained() -> None:
+    narrow = {"use": "l1_channels", "target": {"macs": 0.5}, "finetune": ONE}
+    for member in ("net/l1_channels-macs-0.5", "net/l1_channels-macs-0.5/tuned"):
+        with pytest.raises(InputError, match=r"combine\.0\.of: expected nets that are whole or have zeros"):
+            planned(narrow, combine={"name": "both", "of": ["net", member]})
 
 
 def test_a_study_cuts_to_milliseconds(tmp_path: Path) -> None:

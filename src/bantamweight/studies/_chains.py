@@ -132,6 +132,8 @@ def combine(planner: Planner) -> None:
             if name not in planner.variants:
                 hint = near(name, planner.variants)
                 raise InputError(f"combine.{index}.of: no variant is called {name!r}{hint}")
+            if planner.variants[name].reshaped:
+                raise InputError(f"combine.{index}.of: expected nets that are whole or have zeros, got {name!r}")
         inputs = {f"member {number}": planner.variants[name].key for number, name in enumerate(block.of)}
         key = planner.add("combine", {"count": len(block.of)}, inputs, {"variant": block.name}, data=False)
         planner.grow(_variety(planner, block.name, key, seed=0))
@@ -177,13 +179,16 @@ def _learning(where: str, criterion: Part) -> None:
 def _cut(
     planner: Planner, block: CompressBlock, parent: Variety, criterion: Part, kind: str, value: float, where: str
 ) -> None:
+    from bantamweight.compression import Criterion
+
     title = f"{criterion}-{block.allocate}" if block.allocate not in (None, "global") else str(criterion)
     way = "" if block.schedule == "one-shot" else f"-{block.schedule}"
     name = f"{parent.name}/{title}-{'' if kind == 'sparsity' else f'{kind}-'}{value:g}{way}"
     said = f"{title}{way}" + ("" if kind == "sparsity" else f" to {kind}")
     # On a chart's axis: how much was asked to go.
     gone = value if kind == "sparsity" else 1 - value if kind in ("macs", "parameters") and value < 1 else None
-    columns = {"criterion": said, "sparsity": gone, "seed": parent.seed}
+    reshaped = parent.reshaped or not isinstance(criterion.make(), Criterion)
+    columns = {"criterion": said, "sparsity": gone, "seed": parent.seed, "reshaped": reshaped}
     inputs = {"variant": parent.key, "dense": planner.variants[parent.family].key}
     given = {"criterion": criterion, "kind": kind, "value": value, "allocate": block.allocate}
     given |= {"round_to": block.round_to, "skip": block.skip, "uncut": block.uncut}

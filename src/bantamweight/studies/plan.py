@@ -76,7 +76,8 @@ class Job:
 
 @dataclass(frozen=True)
 class Variety:
-    """One variant of the study: which job makes it, and what it descends from."""
+    """One variant of the study: which job makes it, and what it descends from; `reshaped` where layers lost more than
+    single weights."""
 
     name: str
     family: str
@@ -86,6 +87,7 @@ class Variety:
     sparsity: float | None = None
     tuned: bool = False
     seed: int = 0
+    reshaped: bool = False
 
 
 @dataclass(frozen=True)

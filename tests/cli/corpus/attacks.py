@@ -39,6 +39,11 @@ CASES: Cases = {
     "a mistyped attack": case("did you mean 'pgd'", "--eps", "0.1", "--attack", "pgdd"),
     "a mistyped setting": case("did you mean 'steps'", "--eps", "0.1", "--attack", "pgd", "--set", "stepz=4"),
     "a setting without a value": case("expected --set KEY=VALUE", "--eps", "0.1", "--attack", "pgd", "--set", "steps"),
+    "another attack as a setting": case(
+        "expected --set KEY=VALUE", "--eps", "0.1", "--attack", "pgd", "--set", "use=fgsm"
+    ),
+    "a self-test anywhere": case("plants images at an eps", "--eps", "inf", "--attack", "pgd", "--self-test"),
+    "a self-test without eps": case("plants images at an eps", "--attack", "pgd", "--self-test"),
     "a setting of the wrong kind": case("pgd.steps", "--eps", "0.1", "--attack", "pgd", "--set", "steps=many"),
     "a setting out of range": case("at least 1 step", "--eps", "0.1", "--attack", "pgd", "--set", "steps=0"),
     "an attack by the path of a module": case("would run code", "--eps", "0.1", "--attack", "os:system"),
