@@ -3,7 +3,7 @@
 The rows of `benchmarks/attacks.md` come from these command lines, run from the root of the checkout while nothing else
 runs (the load at the start is printed with every table):
 
-    export BANTAM_DATA=../shared/data PEERS="FOLDER ..."
+    export BANTAM_DATA=FOLDER PEERS="FOLDER ..."
     python benchmarks/attacks.py verdicts --peers $PEERS
     python benchmarks/attacks.py minimum  --peers $PEERS --family fixed --steps 100
     python benchmarks/attacks.py minimum  --peers $PEERS --family fixed --steps 1000

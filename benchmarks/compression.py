@@ -3,7 +3,7 @@
 The rows of `benchmarks/compression.md` come from these command lines, run from the root of the checkout while nothing
 else runs (the load at the start is printed with every table):
 
-    export BANTAM_DATA=../shared/data
+    export BANTAM_DATA=FOLDER
     python benchmarks/compression.py monotone
     python benchmarks/compression.py curves --images 3000 --n 4000 --validation 1000
     python benchmarks/compression.py bytes

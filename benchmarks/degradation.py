@@ -1,6 +1,6 @@
 """Does depth alone hurt, and do shortcuts mend it? Plain and residual nets of 20 and 56 layers; ReLU, sigmoid, tanh.
 
-    BANTAM_DATA=../shared/data OMP_NUM_THREADS=2 python benchmarks/degradation.py OUT [--only plain56 resnet56] \
+    BANTAM_DATA=FOLDER OMP_NUM_THREADS=2 python benchmarks/degradation.py OUT [--only plain56 resnet56] \
         --record benchmarks/degradation.jsonl
 
 CIFAR-10 (JPEG) at 16x16 pixels: 4,000 training and 2,000 test images, 18 epochs, three seeds; the same images, order

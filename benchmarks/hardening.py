@@ -2,7 +2,7 @@
 
 The rows of `benchmarks/hardening.md` come from these command lines, run from the root of the checkout:
 
-    export BANTAM_DATA=../shared/data OMP_NUM_THREADS=2
+    export BANTAM_DATA=FOLDER OMP_NUM_THREADS=2
     python benchmarks/hardening.py objectives
     python benchmarks/hardening.py schemes
     python benchmarks/hardening.py overfitting

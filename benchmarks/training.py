@@ -1,6 +1,6 @@
 """Time and test accuracy of the trainings of a study, from scratch, outside the store.
 
-    BANTAM_DATA=../shared/data OMP_NUM_THREADS=2 python benchmarks/training.py sports sports-001 [--only MODEL]
+    BANTAM_DATA=FOLDER OMP_NUM_THREADS=2 python benchmarks/training.py sports sports-001 [--only MODEL]
 
 Each row of the table: epochs, seconds for the whole of `train` (validation included, imports and decoding not), the
 best epoch, and how many of the n test images its weights get right in float32, with the Wilson interval. The load of

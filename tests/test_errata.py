@@ -1,6 +1,6 @@
-"""Where the documents behind this project are wrong, a computation says what is right.
+"""Where published documents are wrong, a computation says what is right.
 
-Each test names the document (000 and 001: reports on sports pictures; 002: an exam on architectures; 003: a thesis) and
+Each test names the document (two reports on sports pictures, an exam on architectures, a thesis on over-pruning) and
 the question, and holds both: what is printed there, and what comes out.
 """
 
@@ -39,7 +39,7 @@ def conv_macs(*layers: nn.Module, channels: int) -> int:
     return anatomy(nn.Sequential(*layers), (channels, 16, 16)).macs // 256
 
 
-# 002, question 1
+# the exam, question 1
 
 
 def test_cam_takes_k_minus_one_additions_per_pixel() -> None:
@@ -65,7 +65,7 @@ def test_grad_cam_of_a_pooled_linear_net_is_the_rectified_cam_over_z() -> None:
     torch.testing.assert_close(grad_cam, torch.relu(cam) / 42)
 
 
-# 002, question 2
+# the exam, question 2
 
 
 @pytest.mark.parametrize(("size", "padding", "side"), [(224, 0, 54), (227, 0, 55), (224, 2, 55)])
@@ -113,7 +113,7 @@ def test_quoted_errors_are_those_of_ensembles() -> None:
     assert all(PUBLISHED[name].single > quoted[name] for name in quoted if name != "vgg16")
 
 
-# 002, question 3
+# the exam, question 3
 
 
 def test_growth_of_naive_modules() -> None:
@@ -130,7 +130,7 @@ def test_savings_of_a_bottleneck() -> None:
     assert round(direct / reduced, 2) == 3.45
 
 
-# 002, question 4
+# the exam, question 4
 
 
 def test_a_residual_block_can_stop_the_gradient() -> None:
@@ -166,7 +166,7 @@ def test_the_printed_block_formula_is_the_preactivation_one() -> None:
         torch.testing.assert_close(block(features), features + block.conv2(torch.relu(block.bn2(inner))))
 
 
-# 002, question 5
+# the exam, question 5
 
 
 @pytest.mark.parametrize("label", [0.0, 1.0])
@@ -199,7 +199,7 @@ def test_distillations_gradient_shrinks_with_the_square_of_the_temperature() -> 
     assert norms[0] / norms[1] == pytest.approx(4.0, rel=0.05)
 
 
-# 002, question 6
+# the exam, question 6
 
 
 def test_the_arithmetic_of_the_comparison() -> None:
@@ -221,7 +221,7 @@ def test_two_small_kernels_are_cheaper_and_a_longer_path() -> None:
     assert (two.depth, one.depth) == (2, 1)
 
 
-# 002, question 7
+# the exam, question 7
 
 
 def test_receptive_fields_of_alexnet() -> None:
@@ -307,23 +307,23 @@ def test_correlating_a_gradient_map_with_the_gradient_is_circular() -> None:
     assert float(torch.corrcoef(torch.stack([gradient, gradient]))[0, 1]) == pytest.approx(1.0)
 
 
-# 000 and 001
+# the reports on sports pictures
 
-RECALLS_000 = {
+RECALLS = {
     "simple_cnn": (60, 80, 60, 80, 60, 80, 80, 60, 80, 60),
     "resnet_small": (80, 100, 80, 60, 80, 60, 80, 60, 60, 100),
 }
-RIGHT_001 = {"mlp": (2, 4, 0, 2, 5, 2, 5, 3, 2, 3), "small_cnn": (4, 3, 4, 4, 5, 5, 5, 5, 1, 5)}
+RIGHT = {"mlp": (2, 4, 0, 2, 5, 2, 5, 3, 2, 3), "small_cnn": (4, 3, 4, 4, 5, 5, 5, 5, 1, 5)}
 
 
 @pytest.mark.parametrize(("name", "mean", "claimed"), [("simple_cnn", 70, 68), ("resnet_small", 76, 72)])
 def test_recalls_of_equally_many_images_average_to_the_accuracy(name: str, mean: int, claimed: int) -> None:
-    assert sum(RECALLS_000[name]) / 10 == mean != claimed
+    assert sum(RECALLS[name]) / 10 == mean != claimed
 
 
 @pytest.mark.parametrize(("name", "right", "claimed"), [("mlp", 28, 58), ("small_cnn", 41, 86)])
 def test_counts_per_class_add_up_to_another_accuracy(name: str, right: int, claimed: int) -> None:
-    assert sum(RIGHT_001[name]) == right
+    assert sum(RIGHT[name]) == right
     assert 100 * right / 50 != claimed
 
 
@@ -356,7 +356,7 @@ def test_a_quarter_less_and_the_images_that_were_there() -> None:
     assert 1_593 + 50 == 1_643
 
 
-# 003
+# the thesis
 
 
 def test_cifar10_has_no_third_split_of_ten_thousand() -> None:

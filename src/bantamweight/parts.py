@@ -184,7 +184,9 @@ def _accept(annotation: Any) -> Any:
     origin, args = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is Annotated:
         rooms = [item for item in args[1:] if isinstance(item, Room)]
-        return Annotated[Any, BeforeValidator(_part_of(rooms[0].name))] if rooms else annotation
+        if rooms:
+            return Annotated[Any, BeforeValidator(_part_of(rooms[0].name))]
+        return Annotated[(_accept(args[0]), *args[1:])]  # type: ignore[return-value]
     if origin in (typing.Union, types.UnionType):
         return typing.Union[tuple(_accept(arg) for arg in args)]  # noqa: UP007 (built from a tuple)
     if origin in (list, tuple, dict):

@@ -203,7 +203,7 @@ attack: {variants: both, use: {use: pgd, steps: 3}, threats: linf 0.1, n: 32}
 def test_an_average_of_a_net_with_narrower_layers_is_refused_before_anything_is_trained() -> None:
     narrow = {"use": "l1_channels", "target": {"macs": 0.5}, "finetune": ONE}
     for member in ("net/l1_channels-macs-0.5", "net/l1_channels-macs-0.5/tuned"):
-        with pytest.raises(InputError, match=r"combine\.0\.of: expected nets that are whole or have zeros"):
+        with pytest.raises(InputError, match=r"combine\.0\.of: expected nets of this package, whole or with zeros"):
             planned(narrow, combine={"name": "both", "of": ["net", member]})
 
 

@@ -273,7 +273,7 @@ def compress(
 
 def allocation_of(criterion: Criterion, sparsity: float, allocate: str | Allocation | None) -> str | Allocation:
     """How a cut will be spread: as asked, or as the scheme says; InputError where the two contradict each other."""
-    if criterion.only is not None and sparsity != criterion.only:
+    if criterion.only is not None and abs(sparsity - criterion.only) > 1e-9:
         raise InputError(f"{criterion.name} cuts to a sparsity of {criterion.only:g} and no other, got {sparsity:g}")
     if criterion.allocation is None:
         return allocate or "global"

@@ -44,7 +44,7 @@ def hydra(
 
 def _score(module: nn.Module, evidence: Mapping[str, Tensor]) -> dict[str, Tensor]:
     weights = prunable(module)
-    for name, weight in weights.items():
-        if name not in evidence or evidence[name].shape != weight.shape:
-            raise InputError(f"expected learned scores of shape {tuple(weight.shape)} for {name!r}; learn them again")
-    return {name: evidence[name].to(weight).abs() for name, weight in weights.items()}
+    for name, learned in evidence.items():
+        if name not in weights or learned.shape != weights[name].shape:
+            raise InputError(f"expected scores learned for this net, got others for {name!r}; learn them again")
+    return {name: learned.to(weights[name]).abs() for name, learned in evidence.items()}

@@ -1,4 +1,4 @@
-"""ResNetSmall: three stages of two basic blocks (He et al. 2015), the second net of seed 000.
+"""ResNetSmall: three stages of two basic blocks (He et al. 2015).
 
 2,777,674 parameters at 3x32x32 and 10 classes.
 """

@@ -1,4 +1,4 @@
-"""SimpleCNN: three convolutions and two linear layers, the first net of seed 000.
+"""SimpleCNN: three convolutions and two linear layers.
 
 620,810 parameters at 3x32x32 and 10 classes.
 """

@@ -1,4 +1,4 @@
-"""SmallCNN: five convolutions and one linear layer, the convolutional net of seed 001.
+"""SmallCNN: five convolutions and one linear layer.
 
 141,610 parameters at 3x32x32 and 10 classes.
 """

@@ -122,7 +122,11 @@ def cut_to(
     Evidence is gathered from at most 1,024 training images. Raises InputError for a target that nothing reaches.
     """
     asked = value if kind == "sparsity" else None
-    evidence = None if isinstance(rule, Factorisation) else evidence_of(variant, rule, data, asked, trust)
+    evidence = (
+        None
+        if isinstance(rule, Factorisation)
+        else evidence_of(variant, rule, data, asked, trust, layers=layers, skip=skip)
+    )
     if isinstance(rule, Criterion):
         how: str | Allocation | None = allocate
         if allocate == "sensitivity":

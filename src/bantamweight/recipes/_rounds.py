@@ -50,8 +50,11 @@ def rounds(
         raise InputError(f"expected 2 to 100 rounds of {schedule} compression, got {count}")
     trained = [finetune if schedule == "iterative" or number == count else None for number in range(1, count + 1)]
     if kind == "sparsity":
-        shares = [1 - (1 - value) ** (number / count) for number in range(1, count + 1)]
-        return tuple(map(Round, shares, trained))
+        if value <= dense:
+            raise InputError(f"expected a sparsity above the model's {dense:.3g}, got {value:g}; ask for more")
+        left = 1 - dense
+        shares = [1 - left * ((1 - value) / left) ** (number / count) for number in range(1, count)]
+        return tuple(map(Round, [*shares, value], trained))
     last = value * dense if kind in ("macs", "parameters") and value <= 1 else value
     if last >= dense:
         raise InputError(f"expected a {kind} below the model's {dense:g}, got {last:g}; ask for less")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -28,12 +28,19 @@ ROWS = 64
 
 
 def evidence_of(
-    variant: Variant, rule: Criterion | ChannelCriterion, data: Data, sparsity: float | None, trust: bool
+    variant: Variant,
+    rule: Criterion | ChannelCriterion,
+    data: Data,
+    sparsity: float | None,
+    trust: bool,
+    *,
+    layers: Iterable[str] | None = None,
+    skip: Iterable[str] = (),
 ) -> Mapping[str, Tensor] | None:
     """The evidence that a rule needs (None for one without), from the split `train`.
 
-    `sparsity` is what will be cut, where that is known. Raises InputError where there is no such split, and for a rule
-    that learns for one sparsity and is asked for something else.
+    `sparsity` is what will be cut, where that is known; `layers` and `skip` say where. Raises InputError where there is
+    no such split, and for a rule that learns for one sparsity and is asked for something else.
     """
     if rule.needs == "none":
         return None
@@ -44,7 +51,7 @@ def evidence_of(
     if rule.needs == "learned scores":
         if sparsity is None:
             raise InputError(f"{rule.name} learns its scores for one sparsity; ask for that and for no other target")
-        return _learned(module, rule, data, sparsity)
+        return _learned(module, rule, data, sparsity, select(module, layers, skip))
     shown = split.take(slice(0, SHOWN))
     if rule.needs == "adversarial gradients":
         return gather(module, "gradients", _attacked(module, rule, shown), shown.labels)
@@ -64,12 +71,14 @@ def _attacked(module: nn.Module, rule: Criterion | ChannelCriterion, split: Spli
     return torch.cat(worst)
 
 
-def _learned(module: nn.Module, rule: Criterion | ChannelCriterion, data: Data, sparsity: float) -> dict[str, Tensor]:
-    """Scores by weight name, trained while the weights stand still."""
+def _learned(
+    module: nn.Module, rule: Criterion | ChannelCriterion, data: Data, sparsity: float, names: Sequence[str]
+) -> dict[str, Tensor]:
+    """Scores by weight name, trained while the weights stand still; only the named ones are thinned meanwhile."""
     net, asks = copy.deepcopy(module).requires_grad_(False), rule.asks
     if len(list(net.named_parameters(remove_duplicate=False))) > len(list(net.named_parameters())):
         raise InputError(f"{rule.name} can't learn scores for weights that layers share; use another criterion")
-    layers = {name.rpartition(".")[0]: name for name in select(net)}
+    layers = {name.rpartition(".")[0]: name for name in names}
     for layer in layers:
         kept = _Kept(net.get_parameter(layers[layer]).detach(), sparsity)
         parametrize.register_parametrization(net.get_submodule(layer), "weight", kept, unsafe=True)

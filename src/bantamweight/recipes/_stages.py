@@ -90,8 +90,10 @@ def made(job: Job) -> tuple[Cut, Variant]:
 
 def _dense(job: Job) -> float:
     """The target's value before any cut, where a schedule has to know it."""
-    if job.schedule == "one-shot" or job.kind == "sparsity":
+    if job.schedule == "one-shot" or (job.kind == "sparsity" and isinstance(job.rule, ChannelCriterion)):
         return 0.0
+    if job.kind == "sparsity":
+        return value_of(job.parent, job.kind, layers=job.settings["layers"], skip=job.settings["skip"], trust=job.trust)
     return job.clock(job.parent) if job.clock is not None else value_of(job.parent, job.kind, trust=job.trust)
 
 

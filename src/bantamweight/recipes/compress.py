@@ -186,7 +186,9 @@ def _recipe(finetune: str | Mapping[str, Any] | None, seed: int) -> dict[str, An
         finetune = FINETUNES[finetune]
     if finetune is None:
         return None
-    recipe, known = {**FINETUNE, "seed": seed, **finetune}, settings_of(train)
+    # Plain JSON: a recipe is part of the question that a folder answers.
+    given = {key: value.spec if isinstance(value, Part) else value for key, value in finetune.items()}
+    recipe, known = {**FINETUNE, "seed": seed, **given}, settings_of(train)
     try:
         known.model_validate(recipe)
     except ValidationError as error:

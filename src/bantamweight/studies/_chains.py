@@ -30,14 +30,15 @@ def train(planner: Planner) -> None:
         for seed in block.seeds:
             name = title_of(block) + (f"@{seed}" if len(block.seeds) > 1 else "")
             if block.load is not None:
-                inputs = {"model": _content(block.load, planner, f"{where}.load")}
-                key = planner.add("load", {}, inputs, {"path": block.load, "variant": name})
+                content, whole = _content(block.load, planner, f"{where}.load")
+                key = planner.add("load", {}, {"model": content}, {"path": block.load, "variant": name})
             else:
                 spec, part = _model(planner, block, where)
                 recipe = _recipe(planner, block, where)
                 given, taught = {"model": spec, "recipe": recipe, "seed": seed}, _taught(planner, block, recipe, where)
                 key = planner.add("train", given, taught, labels={"variant": name, "seed": seed}, parts=(part,))
-            planner.grow(_variety(planner, name, key, seed=seed))
+                whole = ":" not in part.name
+            planner.grow(_variety(planner, name, key, seed=seed, whole=whole))
 
 
 def make(where: str, part: Part, *injected: Any) -> None:
@@ -79,8 +80,10 @@ def _recipe(planner: Planner, block: Recipe, where: str) -> dict[str, Any]:
     return {**recipe, "precision": precision_for("auto", recipe["precision"])}
 
 
-def _content(load: str, planner: Planner, where: str) -> str:
-    """Hash of a model file, or of every file of a folder; it is read once to see that it can be used."""
+def _content(load: str, planner: Planner, where: str) -> tuple[str, bool]:
+    """Hash of a model file, or of every file of a folder, and whether an average can hold it; it is read once to see
+    that it can be used."""
+    from bantamweight.studies.jobs.combine import holdable
     from bantamweight.studies.jobs.load import read
 
     path, subject = Path(load), planner.subject
@@ -92,10 +95,11 @@ def _content(load: str, planner: Planner, where: str) -> str:
     except OSError as error:
         raise InputError(f"{where}: {path} can't be read: {error.strerror}; check the path") from error
     try:
-        read(load, subject.name, subject.classes, (subject.channels, *subject.size), trust=planner.trust)
+        shape = (subject.channels, *subject.size)
+        found = read(load, subject.name, subject.classes, shape, trust=planner.trust)
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
-    return digest.hexdigest()
+    return digest.hexdigest(), holdable(found)
 
 
 def _model(planner: Planner, block: TrainBlock, where: str) -> tuple[dict[str, Any], Part]:
@@ -132,8 +136,10 @@ def combine(planner: Planner) -> None:
             if name not in planner.variants:
                 hint = near(name, planner.variants)
                 raise InputError(f"combine.{index}.of: no variant is called {name!r}{hint}")
-            if planner.variants[name].reshaped:
-                raise InputError(f"combine.{index}.of: expected nets that are whole or have zeros, got {name!r}")
+            if not planner.variants[name].whole:
+                raise InputError(
+                    f"combine.{index}.of: expected nets of this package, whole or with zeros, got {name!r}"
+                )
         inputs = {f"member {number}": planner.variants[name].key for number, name in enumerate(block.of)}
         key = planner.add("combine", {"count": len(block.of)}, inputs, {"variant": block.name}, data=False)
         planner.grow(_variety(planner, block.name, key, seed=0))
@@ -187,8 +193,8 @@ def _cut(
     said = f"{title}{way}" + ("" if kind == "sparsity" else f" to {kind}")
     # On a chart's axis: how much was asked to go.
     gone = value if kind == "sparsity" else 1 - value if kind in ("macs", "parameters") and value < 1 else None
-    reshaped = parent.reshaped or not isinstance(criterion.make(), Criterion)
-    columns = {"criterion": said, "sparsity": gone, "seed": parent.seed, "reshaped": reshaped}
+    whole = parent.whole and isinstance(criterion.make(), Criterion)
+    columns = {"criterion": said, "sparsity": gone, "seed": parent.seed, "whole": whole}
     inputs = {"variant": parent.key, "dense": planner.variants[parent.family].key}
     given = {"criterion": criterion, "kind": kind, "value": value, "allocate": block.allocate}
     given |= {"round_to": block.round_to, "skip": block.skip, "uncut": block.uncut}

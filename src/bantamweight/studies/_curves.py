@@ -17,7 +17,8 @@ __all__ = ["training_facts", "write_history"]
 
 
 def adversary(objective: str | dict[str, Any] | Part) -> dict[str, str]:
-    """Against what an objective trains, as columns of a fact; none where it has no threat.
+    """Against what an objective trains, as columns of a fact; none where it has no threat. The eps is the whole one: by
+    which schedule it is reached is said, and where an epoch was is its `epoch_eps`.
 
     >>> adversary({"use": "awp", "objective": {"use": "pgd_at", "threat": "linf 8/255"}})
     {'attack': 'awp of pgd_at', 'threat': 'linf 8/255'}
@@ -27,7 +28,11 @@ def adversary(objective: str | dict[str, Any] | Part) -> dict[str, str]:
     if inner is not None:
         found = adversary(inner)
         return {**found, "attack": f"{part.name} of {found['attack']}"} if found else {}
-    return {} if threat is None else {"attack": part.name, "threat": str(configure("threats", threat).make())}
+    if threat is None:
+        return {}
+    growth = configure("schedules", part.settings.get("growth", "constant"))
+    name = part.name if growth.name == "constant" else f"{part.name}, eps {growth}"
+    return {"attack": name, "threat": str(configure("threats", threat).make())}
 
 
 def training_facts(trained: Trained, objective: str | dict[str, Any] | Part = "standard") -> list[Fact]:
@@ -36,9 +41,9 @@ def training_facts(trained: Trained, objective: str | dict[str, Any] | Part = "s
     Those of the split `train` are the objective's: its loss, its accuracy under its threat, which their columns say.
     Where there was an adversary: attack_share of the training time, attack_forwards and attack_backwards (images that
     passed the net to make adversarial ones, as a ledger counts them). Where an epoch had more to say: epoch_recovering
-    and epoch_setbacks (counts), and epoch_NAME of each of its measures (residuals of ADMM, layers that it spared; of
-    validation images, robust accuracy, and accuracy before and after the last cut). training_images_per_second is of
-    the epochs alone, validation left out.
+    and epoch_setbacks (counts), and epoch_NAME of each of its measures (residuals of ADMM, layers that it spared, an
+    eps that is not the same throughout; of validation images, robust accuracy, and accuracy before and after the last
+    cut). training_images_per_second is of the epochs alone, validation left out.
     """
     facts, against = [], adversary(objective)
     for row in trained.history:

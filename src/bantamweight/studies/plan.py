@@ -76,8 +76,8 @@ class Job:
 
 @dataclass(frozen=True)
 class Variety:
-    """One variant of the study: which job makes it, and what it descends from; `reshaped` where layers lost more than
-    single weights."""
+    """One variant of the study: which job makes it, and what it descends from; `whole` where an average can hold
+    it: a net of this package that lost nothing but single weights."""
 
     name: str
     family: str
@@ -87,7 +87,7 @@ class Variety:
     sparsity: float | None = None
     tuned: bool = False
     seed: int = 0
-    reshaped: bool = False
+    whole: bool = True
 
 
 @dataclass(frozen=True)

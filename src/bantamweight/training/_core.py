@@ -111,6 +111,7 @@ def train(
         masks = {**own, **{name: alive & own.get(name, alive) for name, alive in masks.items()}}
     training, validation = _splits(data, settings)
     _check_fit(module, training, len(data.classes), settings)
+    _check_begin(settings, count(len(training), settings.batch))
     first, kept = _digest(module.state_dict()), _digest(masks)
     about = {**settings.said, "data": data.content, "first weights": first, "masks": kept}
     taught = _teacher(teacher, settings, module, training, trust)
@@ -238,6 +239,18 @@ def _check_fit(module: nn.Module, split: Split, classes: int, settings: Settings
     if smallest < 1 or (smallest < 2 and normalised):
         least = settings.devices * (2 if normalised else 1)
         raise InputError(f"expected batches of at least {least} images, got {smallest * settings.devices}; raise batch")
+
+
+def _check_begin(settings: Settings, per_epoch: int) -> None:
+    """Refuse a cut that would have been made in epochs that count as done."""
+    if settings.compress is None or not settings.begin:
+        return
+    pruning = settings.compress.make(Span(settings.epochs, per_epoch))
+    if pruning.settled(settings.begin * per_epoch - 1):
+        raise InputError(
+            f"{settings.compress.name} would have made its cut in the {settings.begin} epochs that count as done; "
+            "begin earlier, or let it end later"
+        )
 
 
 def _evaluating(module: nn.Module) -> nn.Module:

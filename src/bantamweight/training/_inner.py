@@ -64,11 +64,12 @@ class Crafted(NamedTuple):
 class Robust:
     """An objective in two halves: what to train against, and the loss once that is known (so that weights can be
     perturbed in between). `probe` attacks validation images, the net being in eval mode: PGD of ten steps at the whole
-    budget."""
+    budget. `budget` is the eps in force at a step."""
 
     craft: Callable[[nn.Module, Images, Labels, Step], Crafted]
     weigh: Callable[[Forward, Images, Images, Labels], Loss]
     probe: Callable[[nn.Module, Images, Labels, Step], Images] | None = None
+    budget: Callable[[Step], float] | None = None
 
     def __call__(self, module: nn.Module, images: Images, labels: Labels, step: Step) -> Loss:
         """The loss on adversarial images; its logits are the adversarial ones, so training accuracy is robust."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from time import perf_counter
@@ -93,6 +94,7 @@ class _Loop:
         self.span = Span(settings.epochs, self.replays * count(len(job.training), settings.batch))
         self.factor = settings.schedule.make(self.span)
         self.pruning: Pruning | None = settings.compress.make(self.span) if settings.compress else None
+        self.budget: Callable[[Step], float] = getattr(self.objective, "budget", None) or (lambda _: 0.0)
         self.average = Average(self.module, settings.average) if settings.average is not None else None
         self.best: dict[str, Tensor] = {}
         self.kept: dict[int, dict[str, Tensor]] = {}
@@ -136,11 +138,13 @@ class _Loop:
     def epoch(self, standing: Standing) -> Standing:
         """One epoch of training, one look at the validation split, and whether to go on.
 
-        An epoch that explodes is begun again from where it began, at half the rate, while there are setbacks left.
+        An epoch that explodes is begun again from where it began, at half the rate, while there are setbacks left; its
+        row says what all attempts took of time and passes.
         """
         epoch, allowed = standing.epoch + 1, self.job.settings.setbacks
         before, dead = self.checkpoint(standing) if standing.setbacks < allowed else None, dict(self.zeros.dead)
-        earlier = standing.setbacks
+        earlier, self.began, self.aside, self.crafting = standing.setbacks, perf_counter(), 0.0, 0.0
+        self.passes: list[Tensor] = []
         while True:
             try:
                 rows = self._rows(epoch, standing.setbacks)
@@ -154,9 +158,11 @@ class _Loop:
                 standing = replace(standing, setbacks=standing.setbacks + 1)
         rows[0] = replace(rows[0], setbacks=standing.setbacks - earlier)
         value = watched(rows[-1], self.job.settings.monitor)
-        # A denser net is no rival of the one that was asked for.
-        denser = self.pruning is not None and not self.pruning.settled(epoch * self.span.per_epoch - 1)
-        better = self.job.validation is None or denser or value < standing.best_value
+        # A denser net is no rival of the one that was asked for, nor one that met a weaker adversary.
+        early = self._weaker(epoch) or (
+            self.pruning is not None and not self.pruning.settled(epoch * self.span.per_epoch - 1)
+        )
+        better = self.job.validation is None or early or value < standing.best_value
         if better:
             self.best = self._shown()
         if epoch in self.job.settings.keep:
@@ -166,11 +172,20 @@ class _Loop:
         return Standing(
             epoch=epoch,
             best_epoch=best_epoch,
-            best_value=standing.best_value if denser or not better else value,
+            best_value=standing.best_value if early or not better else value,
             stopped=patience is not None and epoch - best_epoch >= patience and epoch < self.span.epochs,
             setbacks=standing.setbacks,
             history=(*standing.history, *rows),
         )
+
+    def _eps(self, epoch: int) -> float:
+        """The adversary's budget at the end of an epoch."""
+        last, settings = epoch * self.span.per_epoch - 1, self.job.settings
+        step = Step(epoch, last, self.span.steps, settings.seed, torch.zeros(0, dtype=torch.int64), self.span.epochs)
+        return self.budget(step)
+
+    def _weaker(self, epoch: int) -> bool:
+        return self._eps(epoch) < self._eps(self.span.epochs)
 
     def _rows(self, epoch: int, setbacks: int) -> list[Row]:
         if self.pruning is not None and epoch > 1:
@@ -188,7 +203,6 @@ class _Loop:
 
     def _train(self, epoch: int) -> Row:
         settings, fabric = self.job.settings, self.fabric
-        started = perf_counter()
         stream = batches(
             self.job.training,
             settings.batch,
@@ -200,10 +214,9 @@ class _Loop:
             rank=fabric.global_rank,
             world=fabric.world_size,
         )
-        losses, rights, passes = [], [], []
-        rate, recovering, crafting, scale = 0.0, 0, 0.0, 1.0
+        losses, rights = [], []
+        rate, recovering, scale = 0.0, 0, 1.0
         self.around: dict[str, float] = {}
-        self.aside = 0.0
         again = ((batch, replay) for batch in stream for replay in range(self.replays))
         for number, (batch, replay) in enumerate(again):
             now = (epoch - 1) * self.span.per_epoch + number
@@ -214,8 +227,8 @@ class _Loop:
             step = Step(epoch, now, self.span.steps, settings.seed, batch.index, self.span.epochs, half)
             found = self.objective(self.wrapped, batch.images, batch.labels, step)
             loss, scale = found.value, max(scale, found.scale)
-            recovering, crafting = recovering + found.recovering, crafting + found.crafting_seconds
-            passes.append(torch.tensor([found.forwards, found.backwards]))
+            recovering, self.crafting = recovering + found.recovering, self.crafting + found.crafting_seconds
+            self.passes.append(torch.tensor([found.forwards, found.backwards]))
             drawn = None if self.pruning is None else self.pruning.penalty(self.module)
             # DDP averages over processes, whose shares of a batch may differ by one image.
             share = len(batch.labels) * fabric.world_size / batch.whole
@@ -229,14 +242,16 @@ class _Loop:
             if replay == self.replays - 1:
                 losses.append(loss.detach() * len(batch.labels))
                 rights.append((found.logits.detach().argmax(dim=1) == batch.labels).sum())
-        sums = self._summed(torch.stack(losses), torch.stack(rights), *torch.stack(passes).T)
+        sums = self._summed(torch.stack(losses), torch.stack(rights), *torch.stack(self.passes).T)
         mean, n = sums[0] / len(self.job.training), len(self.job.training)
         right, forwards, backwards = map(round, sums[1:])
         check_loss(mean, "training", epoch, self.peak, settings, self.guessing * scale)
         check_weights(self.module, epoch, self.peak, settings)
-        measures = {} if self.pruning is None else self.pruning.measures((epoch - 1) * self.span.per_epoch)
-        seconds, passed = perf_counter() - started - self.aside, (forwards, backwards)
-        return Row(epoch, "train", mean, right, n, rate, seconds, recovering, crafting, 0, *passed, measures)
+        measures = {} if self.pruning is None else dict(self.pruning.measures((epoch - 1) * self.span.per_epoch))
+        if (eps := self._eps(epoch)) != self._eps(self.span.epochs) or eps != self._eps(1):
+            measures["eps"] = eps  # said where it is not the same throughout
+        seconds, passed = perf_counter() - self.began - self.aside, (forwards, backwards)
+        return Row(epoch, "train", mean, right, n, rate, seconds, recovering, self.crafting, 0, *passed, measures)
 
     def _summed(self, *columns: Tensor) -> list[float]:
         """The sum of each column over steps and processes."""

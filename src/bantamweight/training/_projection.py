@@ -15,8 +15,9 @@ from bantamweight.compression._allocations import ALLOCATIONS, Allocation, Score
 from bantamweight.compression._core import Criterion, Masks, allocation_of, score, select
 from bantamweight.errors import InputError, near
 from bantamweight.parts import Part, configure
+from bantamweight.training._values import Factor, Span
 
-__all__ = ["Laid", "kept_at", "laid", "projection", "refuse_denser", "sparsity_of", "warn"]
+__all__ = ["Laid", "cuttable", "kept_at", "laid", "projection", "refuse_denser", "rising", "sparsity_of", "warn"]
 
 SPREAD = {"redundant": "per_layer"}
 """How a scheme is spread that says nothing of it, where that is not globally: filters of a narrow layer are farther
@@ -49,6 +50,14 @@ def sparsity_of(sparsity: float | None, keep: float | None) -> float:
     return round(1 - keep, 12)  # without what a difference of two floats leaves behind
 
 
+def rising(schedule: str | dict[str, Any] | Part | None, steps: int) -> Factor | None:
+    """The share of the way to the last sparsity after so many of the steps between two cuts; None for no schedule."""
+    if schedule is None:
+        return None
+    factor: Factor = configure("schedules", schedule).make(Span(1, max(1, steps)))
+    return lambda step: min(1.0, max(0.0, factor(step)))
+
+
 def projection(
     criterion: str | dict[str, Any] | Part, sparsity: float, allocate: str | None
 ) -> tuple[Criterion, str | Allocation]:
@@ -62,6 +71,14 @@ def projection(
     return rule, how
 
 
+def cuttable(module: nn.Module) -> list[str]:
+    """Names of the weights that a training may cut: those that it moves; raises InputError where there are none."""
+    found = [name for name in select(module) if module.get_parameter(name).requires_grad]
+    if not found:
+        raise InputError("expected weights of convolutions or linear layers to train and cut, got frozen ones only")
+    return found
+
+
 @torch.no_grad()
 def kept_at(
     module: nn.Module, point: Mapping[str, Tensor], rule: Criterion, how: str | Allocation, sparsity: float
@@ -73,7 +90,7 @@ def kept_at(
     copied = copy.deepcopy(module)
     for name, tensor in point.items():
         copied.get_parameter(name).copy_(tensor)
-    scores = score(copied, rule, select(copied))
+    scores = score(copied, rule, cuttable(copied))
     # Whatever a scheme thinks of a weight that is zero for good: it goes first, or more would go than was asked.
     left = {name: one.masked_fill(module.get_parameter(name) == 0, -torch.inf) for name, one in scores.items()}
     return laid(left, sparsity, how)
@@ -81,7 +98,7 @@ def kept_at(
 
 def refuse_denser(module: nn.Module, sparsity: float) -> None:
     """Raise InputError where more is gone already than is asked to go."""
-    weights = [module.get_parameter(name) for name in select(module)]
+    weights = [module.get_parameter(name) for name in cuttable(module)]
     gone, count = sum(int((weight == 0).sum()) for weight in weights), sum(weight.numel() for weight in weights)
     if gone > math.ceil(sparsity * count):
         raise InputError(

@@ -76,7 +76,8 @@ class Objective(Protocol):
     already seeded for this step. An objective leaves the modes as it found them. One that remembers does so within an
     epoch, and is made anew where an epoch is begun again. One with an attribute `replays` gets every batch that many
     times in a row; one with an attribute `probe` (an attack on validation images) can be asked for robust validation
-    accuracy.
+    accuracy; one with an attribute `budget` (the eps in force at a step) says how strong its adversary is by then, and
+    an epoch whose adversary was weaker than the last one's is no rival of those that follow.
     """
 
     def __call__(self, module: nn.Module, images: Images, labels: Labels, step: Step) -> Loss: ...

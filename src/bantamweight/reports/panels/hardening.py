@@ -75,7 +75,8 @@ def _table(context: Context) -> Table | None:
     cuts = {fact.variant: fact for fact in context.find("epoch_accuracy_after_cut")}
     shares = {fact.variant: fact for fact in context.find("attack_share")}
     trouble = [*context.find("epoch_recovering"), *context.find("epoch_setbacks")]
-    names = sorted({*cuts, *shares, *_names(trouble)}, key=context.place)
+    met = [fact for fact in context.find("epoch_loss", split="train") if fact.threat]
+    names = sorted({*cuts, *shares, *_names(met), *_names(trouble)}, key=context.place)
     if not names:
         return None
     rows: list[Sequence[str | Cell]] = []

@@ -5,9 +5,15 @@ from __future__ import annotations
 from bantamweight.errors import InputError
 from bantamweight.facts import Fact
 from bantamweight.studies._place import Place
-from bantamweight.variants import Variant, build, capture
+from bantamweight.variants import Variant, build, capture, masks
 
-__all__ = ["combine", "combined"]
+__all__ = ["combine", "combined", "holdable"]
+
+
+def holdable(variant: Variant) -> bool:
+    """Whether an average can hold it: a net of this package, whole or with zeros."""
+    whole = all(edit.get("edit") == "mask" for edit in variant.edits)
+    return ":" not in variant.factory and not variant.program and whole
 
 
 def combine(place: Place, *, count: int) -> list[Fact]:
@@ -22,7 +28,7 @@ def combined(members: list[Variant], *, name: str = "combined", trust: bool = Fa
     for one in members:
         if one.classes != first.classes or one.input_shape != first.input_shape:
             raise InputError(f"expected members with the classes and the images of {first.name!r}, got {one.name!r}")
-        if ":" in one.factory or one.program or any(edit.get("edit") != "mask" for edit in one.edits):
+        if not holdable(one):
             raise InputError(f"expected members that are nets of this package, whole or with zeros, got {one.name!r}")
     channels, size, _ = first.input_shape
     arguments = {
@@ -43,4 +49,6 @@ def combined(members: list[Variant], *, name: str = "combined", trust: bool = Fa
         first.preprocessing,
         lineage=tuple(one.hash for one in members),
     )
-    return capture(whole, build(whole, trust=trust), name=name)
+    dead = sorted(f"members.{number}.{layer}" for number, one in enumerate(members) for layer in masks(one))
+    edits = ({"edit": "mask", "layers": dead},) if dead else ()  # what was cut stays cut when the average is trained
+    return capture(whole, build(whole, trust=trust), name=name, edits=edits)

@@ -56,4 +56,4 @@ def ard(
             total = total + (1 - weight) * cross_entropy(natural, labels, label_smoothing=label_smoothing)
         return Loss(total, adversarial, scale=max(1.0, weight * temperature**2 + 1 - weight))
 
-    return Robust(craft, weigh, how.probe)
+    return Robust(craft, weigh, how.probe, how.eps)

@@ -58,6 +58,11 @@ class _Perturbed:
         """The inner objective's."""
         return self.inner.probe
 
+    @property
+    def budget(self) -> Callable[[Step], float] | None:
+        """The inner objective's."""
+        return self.inner.budget
+
     def __call__(self, module: nn.Module, images: Images, labels: Labels, step: Step) -> Loss:
         if step.step < self.warmup * step.steps:
             return self.inner(module, images, labels, step)

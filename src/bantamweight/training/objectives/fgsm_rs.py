@@ -56,7 +56,7 @@ def fgsm_rs(
         logits = forward(worst)
         return Loss(cross_entropy(logits.float(), labels, label_smoothing=label_smoothing), logits)
 
-    return Robust(craft, weigh, slow.probe)
+    return Robust(craft, weigh, slow.probe, fast.eps)
 
 
 @dataclass

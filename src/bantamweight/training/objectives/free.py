@@ -61,6 +61,10 @@ class _Free:
         """PGD of ten steps, for validation images."""
         return self.how.probe(module, images, labels, step)
 
+    def budget(self, step: Step) -> float:
+        """The eps in force at a step of the training."""
+        return self.how.eps(step)
+
     def _carried(self, images: Images, eps: float) -> Tensor:
         """The perturbation for these images: the last one, a step on; batches may differ by one image."""
         if self.moved is None or self.leaf is None or self.leaf.grad is None or not eps:
@@ -76,6 +80,4 @@ class _Free:
 
 def _within(norm: Norm, moved: Tensor, eps: float) -> Tensor:
     """The perturbation within the ball; the box is the next images' own."""
-    middle = torch.full_like(moved, 0.5)
-    limit = torch.full((len(moved),), eps, device=moved.device)
-    return norm.project(middle + moved, middle, limit) - middle
+    return norm.ball(moved, torch.full((len(moved),), eps, device=moved.device))

@@ -48,7 +48,7 @@ def mart(
         total = boosted + beta * (divergence(natural, adversarial) * (1 - own)).mean()
         return Loss(total, adversarial, scale=2 + beta)
 
-    return Robust(craft, weigh, how.probe)
+    return Robust(craft, weigh, how.probe, how.eps)
 
 
 def _others(logits: Logits, labels: Labels) -> Float[Tensor, ""]:

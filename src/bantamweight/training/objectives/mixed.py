@@ -49,4 +49,4 @@ def mixed(
         robust = cross_entropy(adversarial.float(), labels, label_smoothing=label_smoothing)
         return Loss((1 - weight) * plain + weight * robust, adversarial)
 
-    return Robust(craft, weigh, how.probe)
+    return Robust(craft, weigh, how.probe, how.eps)

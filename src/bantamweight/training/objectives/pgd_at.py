@@ -43,4 +43,4 @@ def pgd_at(
         logits = forward(worst)
         return Loss(cross_entropy(logits.float(), labels, label_smoothing=label_smoothing), logits)
 
-    return Robust(craft, weigh, how.probe)
+    return Robust(craft, weigh, how.probe, how.eps)

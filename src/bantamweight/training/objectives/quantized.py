@@ -40,18 +40,20 @@ def quantized(
     if learns_from_a_teacher(part):
         raise InputError(f"quantized needs an objective without a teacher, got {part.name!r}; use standard")
     inner: Objective = part.make(label_smoothing)
-    return _Rounded(inner, weight_bits, activation_bits, getattr(inner, "replays", 1), getattr(inner, "probe", None))
+    kept = getattr(inner, "replays", 1), getattr(inner, "probe", None), getattr(inner, "budget", None)
+    return _Rounded(inner, weight_bits, activation_bits, *kept)
 
 
 @dataclass(frozen=True)
 class _Rounded:
-    """`replays` and `probe` are the inner objective's; the probe attacks what is judged, the float net."""
+    """`replays`, `probe` and `budget` are the inner objective's; the probe attacks what is judged, the float net."""
 
     inner: Objective
     weight_bits: int
     activation_bits: int
     replays: int
     probe: Callable[[nn.Module, Images, Labels, Step], Images] | None
+    budget: Callable[[Step], float] | None
 
     def __call__(self, module: nn.Module, images: Images, labels: Labels, step: Step) -> Loss:
         # In bfloat16 a level would not even be a number.

@@ -59,4 +59,4 @@ def rslad(
         around, on = divergence(told, adversarial).mean(), divergence(told, natural).mean()
         return Loss(weight * around + (1 - weight) * on, adversarial)
 
-    return Robust(craft, weigh, how.probe)
+    return Robust(craft, weigh, how.probe, how.eps)

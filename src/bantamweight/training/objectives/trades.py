@@ -48,4 +48,4 @@ def trades(
         right = cross_entropy(natural, labels, label_smoothing=label_smoothing)
         return Loss(right + beta * divergence(natural, adversarial).mean(), adversarial, scale=1 + beta)
 
-    return Robust(craft, weigh, how.probe)
+    return Robust(craft, weigh, how.probe, how.eps)

@@ -17,11 +17,11 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from bantamweight.compression._allocations import Allocation
-from bantamweight.compression._core import Criterion, select
+from bantamweight.compression._core import Criterion
 from bantamweight.errors import InputError
 from bantamweight.parts import Part, Room
-from bantamweight.training._projection import kept_at, projection, refuse_denser, sparsity_of, warn
-from bantamweight.training._values import Pruning, Span
+from bantamweight.training._projection import cuttable, kept_at, projection, refuse_denser, rising, sparsity_of, warn
+from bantamweight.training._values import Factor, Pruning, Span
 
 __all__ = ["admm"]
 
@@ -40,6 +40,7 @@ def admm(
     begin: Annotated[float, Field(ge=0, lt=1)] = 0.0,
     end: Annotated[float, Field(gt=0, le=1)] = 0.7,
     tolerance: Annotated[float, Field(ge=0, lt=1)] = 1e-2,
+    rise: Annotated[str | dict[str, Any] | Part, Room("schedules")] = "linear",
 ) -> Pruning:
     """Draw the weights to a scheme while they are trained, cut what is left over, and train on.
 
@@ -47,14 +48,15 @@ def admm(
     the weights goes, or `keep` what share stays. `scheme` is any criterion that scores weights alone (`magnitude`,
     `funnel`, `redundant`, `n_m`, `filters`, `channel_groups`), spread as `allocate` says: unless told as the scheme
     does, else globally, `redundant` per layer. A layer that would lose everything keeps one weight, which an epoch's
-    row counts (`layers_spared`) and the last cut warns of. Between the shares
-    `begin` and `end` of all steps Z and U are updated `updates` times and rho multiplied by `growth` each time (U
-    divided by it, as its scaled form asks). Weights that stay are drawn to where they were as well, so a rho too large
-    stops the net from learning: the default is for Adam, and SGD at a rate of 0.1 wants a hundredth of it
-    (benchmarks/hardening.md). With `start` the sparsity of Z grows from there, by equal amounts, to
-    `sparsity`. The cut comes at `end`, or earlier, once both residuals (|W - Z| / |W| and |Z - Z'| / |Z|) are at most
-    `tolerance`. Raises InputError for a scheme that needs evidence, an end that is not after the beginning, and for a
-    net of which more is gone already.
+    row counts (`layers_spared`) and the last cut warns of. Weights that are frozen are not cut.
+
+    Between the shares `begin` and `end` of all steps Z and U are updated `updates` times and rho multiplied by `growth`
+    each time (U divided by it, as its scaled form asks). Weights that stay are drawn to where they were as well, so a
+    rho too large stops the net from learning: the default is for Adam, and SGD at a rate of 0.1 wants a hundredth of it
+    (benchmarks/hardening.md). With `start` the sparsity of Z grows from there to `sparsity` as the schedule `rise` says
+    (`linear`, `stepwise`). The cut comes at `end`, or earlier, once both residuals (|W - Z| / |W| and |Z - Z'| / |Z|)
+    are at most `tolerance`. Raises InputError for a scheme that needs evidence, an end that is not after the beginning,
+    and for a net of which more is gone already.
     """
     sparsity = sparsity_of(sparsity, keep)
     rule, how = projection(scheme, sparsity, allocate)
@@ -68,8 +70,9 @@ def admm(
     if last <= first:
         raise InputError(f"expected an end after the beginning, got {begin:g} to {end:g} of {span.steps} steps")
     due = frozenset(first + (last - first) * (number + 1) // updates for number in range(updates))
-    ends = (sparsity if start is None else start, sparsity)
-    return _Admm(rule, how, ends, rho, growth, (first, last), due, tolerance)
+    ends, way = (sparsity if start is None else start, sparsity), rising(rise, last - first)
+    assert way is not None
+    return _Admm(rule, how, ends, rho, growth, (first, last), due, tolerance, way)
 
 
 @dataclass
@@ -85,6 +88,7 @@ class _Admm:
     window: tuple[int, int]
     due: frozenset[int]
     tolerance: float
+    rise: Factor
     state: dict[str, Tensor] = field(default_factory=dict)
 
     @property
@@ -112,7 +116,7 @@ class _Admm:
         if step not in self.due and step != last:
             return None
         start, end = self.ends
-        sparsity = start + (end - start) * (step - first) / (last - first)
+        sparsity = start + (end - start) * self.rise(step - first) if step < last else end
         primal, dual = self._update(module, sparsity)
         self.state[""][5] = step
         if step < last and (sparsity < end or max(primal, dual) > self.tolerance):
@@ -143,7 +147,7 @@ class _Admm:
 
     def _start(self, module: nn.Module) -> None:
         refuse_denser(module, self.sparsity)
-        weights = {name: module.get_parameter(name).detach() for name in select(module)}
+        weights = {name: module.get_parameter(name).detach() for name in cuttable(module)}
         masks, spared = kept_at(module, {}, self.rule, self.how, self.ends[0])
         self.state |= {f"Z/{name}": weight * masks[name] for name, weight in weights.items()}
         self.state |= {f"U/{name}": torch.zeros_like(weight) for name, weight in weights.items()}

@@ -15,11 +15,11 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from bantamweight.compression._allocations import Allocation
-from bantamweight.compression._core import Criterion, score, select
+from bantamweight.compression._core import Criterion, score
 from bantamweight.errors import InputError
 from bantamweight.parts import Part, Room
-from bantamweight.training._projection import laid, projection, refuse_denser, sparsity_of, warn
-from bantamweight.training._values import Pruning, Span
+from bantamweight.training._projection import cuttable, laid, projection, refuse_denser, rising, sparsity_of, warn
+from bantamweight.training._values import Factor, Pruning, Span
 
 __all__ = ["gradual"]
 
@@ -35,8 +35,11 @@ def gradual(
     begin: Annotated[float, Field(ge=0, lt=1)] = 0.0,
     end: Annotated[float, Field(gt=0, le=1)] = 0.7,
     every: Annotated[int, Field(ge=1)] = 20,
+    rise: Annotated[str | dict[str, Any] | Part | None, Room("schedules")] = None,
 ) -> Pruning:
     """From the sparsity `start` to `sparsity` along a cubic, fast while there is much to lose and slow at the end.
+
+    `rise` is another way there: a schedule between those two steps (`linear`, `stepwise`).
 
     Weights go after every `every` steps between the shares `begin` and `end` of all steps; the rest of the training
     recovers. `keep` may say what share stays in place of `sparsity`, the share that goes. A layer that would lose
@@ -53,8 +56,7 @@ def gradual(
         raise InputError(
             f"expected an end after the beginning and a sparsity above the start, got {begin:g} to {end:g}"
         )
-
-    return _Gradual(rule, how, (start, sparsity), (first, last), every)
+    return _Gradual(rule, how, (start, sparsity), (first, last), every, rising(rise, last - first))
 
 
 @dataclass
@@ -66,6 +68,7 @@ class _Gradual:
     ends: tuple[float, float]
     window: tuple[int, int]
     every: int
+    rise: Factor | None
     state: dict[str, Tensor] = field(default_factory=dict)
 
     @property
@@ -78,6 +81,8 @@ class _Gradual:
         if not first <= step <= last or ((last - step) % self.every and step != last):
             return None
         start, end = self.ends
+        if self.rise is not None:
+            return start + (end - start) * self.rise(step - first) if step < last else end
         left = 1 - (step - first) / max(1, last - first)
         return end + (start - end) * left**3 if step < last else end
 
@@ -89,7 +94,7 @@ class _Gradual:
         if share is None:
             return None
         refuse_denser(module, self.sparsity)
-        names = select(module)
+        names = cuttable(module)
         scores = score(module, self.rule, names)
         gone = {name: module.get_parameter(name).detach() == 0 for name in names}
         left = {name: scores[name].masked_fill(gone[name], -torch.inf) for name in names}
