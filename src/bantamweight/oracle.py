@@ -257,8 +257,12 @@ class Oracle:
         self, query: Query, labels: Labels, aims: Labels, plain: bool
     ) -> tuple[Logits, Images | None, Float[Tensor, "b j c h w"] | None]:
         """One look at the points: logits, and a gradient or a Jacobian unless it is a plain one."""
-        if plain:
+        if plain and query.want in ("scores", "label"):
             return self._forward(query.points), None, None
+        if plain:
+            # Not the fused form, which differs in the last bits: whether a row's neighbours are done must not show.
+            with torch.no_grad():
+                return self._logits(self._points(query.points)), None, None
         if query.want == "jacobian":
             logits, jacobian = self._jacobian(query, labels, aims)
             return logits, None, jacobian
@@ -269,12 +273,15 @@ class Oracle:
         return points.detach().to(self.device).contiguous(memory_format=memory)
 
     def _logits(self, points: Images) -> Logits:
-        # A label has no slack that could make up for rounding: who sees nothing else sees it in float32.
-        rough = self.precision == "bf16" and self.access != "decision"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=rough):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             return self.proposer(points).float()
 
     def _forward(self, points: Images) -> Logits:
+        if self.access == "decision":
+            # A label has no slack that could make up for another form's rounding: who sees nothing else sees the
+            # judge's, or would walk along a boundary that is not there.
+            with torch.no_grad():
+                return self.judged(points.detach().to(self.device).contiguous()).float()
         scorer = self._scorer(points)
         with torch.no_grad():
             if scorer is not None:
@@ -291,9 +298,9 @@ class Oracle:
 
     def _scorer(self, points: Images) -> nn.Module | None:
         """The proposer's fused form, made from its graph when it is first asked for; None if it has none."""
-        if not self.fuse or self.device.type != "cpu":
+        if not self.fuse or self.device.type != "cpu" or self.access == "decision":
             return None
-        precision: Precision = "fp32" if self.access == "decision" else self.precision
+        precision = self.precision
         if precision not in self.scorers:
             from bantamweight.models._fuse import fused
 

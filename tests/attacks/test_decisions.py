@@ -133,3 +133,16 @@ def test_an_unbounded_budget_is_a_budget():
     labels = model(images).argmax(dim=1)
     attack = hop_skip_jump(threat, steps=2, evaluations=10)
     assert run(attack, oracle(model, fold=False), images, labels, threat, until="converged")["success"].all()
+
+
+@pytest.mark.parametrize("case", SHORT)
+def test_what_is_stored_is_what_was_found_whatever_form_the_net_has(case):
+    """Walking along the boundary of a folded net, they would store points that the net itself sees otherwise."""
+    attack, threat = SHORT[case]
+    model, images = Convolutional().eval(), images_in_box(24, (3, 9, 9), seed=4)
+    labels = model(images).argmax(dim=1)
+    found = [run(attack, oracle(model, **form), images, labels, threat, until="converged")
+             for form in ({"fold": False, "fuse": False}, {}, {"precision": "bf16"})]  # fmt: skip
+    for other in found[1:]:
+        assert torch.equal(found[0].images, other.images)
+        assert (found[0]["forwards"] == other["forwards"]).all()

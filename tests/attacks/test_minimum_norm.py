@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from torch import nn
 
 from bantamweight.attacks._core import run
 from bantamweight.errors import InputError
@@ -230,3 +231,36 @@ def test_a_margin_asked_of_cw_is_a_margin_kept():
 def test_what_is_not_defined_is_refused_in_one_sentence(name, norm, settings, message):
     with pytest.raises(InputError, match=message):
         attack(name, norm, **settings)
+
+
+class Rooted(nn.Module):
+    """Squares of square roots: the image itself, with a slope that is no number where a pixel is black."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, images):
+        return self.inner(images.sqrt().square())
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("ddn", {"steps": 60}),
+        ("fmn", {"steps": 60}),
+        ("deepfool", {}),
+        ("cw", {"steps": 80, "rounds": 2, "const": 10.0}),
+        ("fab_t", {"steps": 10}),
+        ("pgd", {"steps": 20}),
+    ],
+)
+def test_a_slope_that_is_no_number_loses_no_image(name, settings):
+    inner, images = Convolutional().eval(), images_in_box(12, (3, 9, 9))
+    images[:, :, :2] = 0.0
+    labels = inner(images).argmax(dim=1)
+    threat = Threat(NORMS["l2"], 3.0 if name == "pgd" else math.inf)
+    made = configure("attacks", {"use": name, **settings}).make(threat)
+    until = "first" if name == "pgd" else "converged"
+    for net in (inner, Rooted(inner)):
+        assert run(made, oracle(net), images, labels, threat, until=until)["success"].all(), type(net)

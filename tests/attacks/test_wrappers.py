@@ -156,3 +156,11 @@ def test_a_model_without_a_last_linear_layer_is_refused():
 def test_nothing_planted_is_no_share():
     assert math.isnan(SelfTest(3, 0, 0, 0).share)
     assert SelfTest(3, 0, 0, 0).interval == (0.0, 1.0)
+
+
+def test_each_planted_point_is_asked_of_its_own_model(digits64, monkeypatch):
+    images, labels, nets = digits64
+    search = square(THREAT, queries=60)
+    found = self_test(nets["plain"], images, labels, THREAT, search, n=8)
+    monkeypatch.setattr("bantamweight.models._fuse.fused", lambda *_: None)
+    assert self_test(nets["plain"], images, labels, THREAT, search, n=8) == found

@@ -169,6 +169,9 @@ def test_a_net_without_half_success_says_so():
     claim = found([fact], "attack")
     assert claim.verdict == "not supported"
     assert "4 of 12" in claim.reason
+    fallen = half_fact("eps_for_half", np.array([0.0] * 5 + [0.01] * 5), variant="net", threat="linf", attack="pgd")
+    whole = found([fallen], "attack")
+    assert "net is wrong on half of all images under pgd within linf 0 " in whole.text
 
 
 @pytest.mark.parametrize(

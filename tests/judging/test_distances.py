@@ -31,7 +31,7 @@ def test_medians_of_every_norm_come_from_one_run() -> None:
     # Sorted: 0, 0, .1, .2, .3, .4, ...: half way between the fifth and the sixth.
     assert only(facts, "distance_l2").value == pytest.approx(0.35)
     assert only(facts, "distance_linf").value == pytest.approx(0.035)
-    assert (only(facts, "distance_l0").value, only(facts, "distance_l0").unit) == (pytest.approx(35), "elements")
+    assert (only(facts, "distance_l0").value, only(facts, "distance_l0").unit) == (pytest.approx(35), "pixels")
     assert (only(facts, "distance_l2").k, only(facts, "distance_l2").n) == (10, 10)
     half = only(facts, "eps_for_half")
     assert (half.value, half.k, half.n) == (pytest.approx(0.3), 10, 10)

@@ -86,12 +86,13 @@ def test_nothing_to_audit_and_no_audit() -> None:
     assert not select(protocol_facts({**SAID, "audit": None}), "audited")
 
 
-def test_kills_by_transfer_are_counted_over_all_that_were_given() -> None:
-    (fact,) = warm_facts(SAID, source="parent")
+def test_kills_by_transfer_are_counted_over_all_that_were_attacked() -> None:
+    said = {**SAID, "clean": {"correct": 50}}
+    (fact,) = warm_facts(said, source="parent")
     assert (fact.metric, fact.k, fact.n, fact.source) == ("warm_start_broken", 10, 50, "parent")
-    assert not warm_facts({**SAID, "attacks": SAID["attacks"][1:]})
+    assert not warm_facts({**said, "attacks": SAID["attacks"][1:]})
     towards = [{**one, "name": f"to {target}/{one['name']}"} for target in (0, 1) for one in SAID["attacks"]]
-    assert warm_facts({**SAID, "attacks": towards})[0].n == 100
+    assert warm_facts({**said, "attacks": towards})[0].n == 50
 
 
 def test_what_is_no_summary_is_refused() -> None:

@@ -66,7 +66,7 @@ def test_untargeted_cell_by_hand():
     assert half.high is None  # the upper rank is an image that never fell
     assert only(facts, "perturbation_linf").value == pytest.approx(0.03)
     assert only(facts, "perturbation_linf").n == 5
-    assert only(facts, "perturbation_l0").unit == "elements"
+    assert only(facts, "perturbation_l0").unit == "pixels"
     assert only(facts, "confidence_wrong").value == pytest.approx(0.6)
     assert (only(facts, "forwards").value, only(facts, "backwards").value) == (10, 9)
     assert not select(facts, "targeted_success")
@@ -154,8 +154,13 @@ class TestTransfer:
         ]
 
     def test_targeted_counts_the_target(self):
-        facts = transfer_facts(self.labels, self.clean, self.moved, self.source, aim=1)
+        facts = transfer_facts(self.labels, self.clean, self.moved, self.source, aims=np.full(6, 1))
         assert [(f.k, f.n) for f in facts] == [(2, 3), (2, 3)]
+
+    def test_each_image_has_a_target_of_its_own(self):
+        aims = np.array([1, -1, 0, 2, 2, 1])  # right before: images 0 to 4; 4 is of the class it is aimed at
+        facts = transfer_facts(self.labels, self.clean, self.moved, self.source, aims=aims)
+        assert [(f.k, f.n) for f in facts] == [(1, 4), (1, 2)]
 
     def test_no_success_at_the_source_leaves_the_conditional_out(self):
         facts = transfer_facts(self.labels, self.clean, self.moved, np.zeros(6, bool))

@@ -15,6 +15,7 @@ import bantamweight as bw
 from bantamweight.attacks._wrappers import eot
 from bantamweight.attacks.apgd import apgd_t
 from bantamweight.attacks.fab import fab_t
+from bantamweight.attacks.pgd import pgd
 from bantamweight.errors import InputError
 from bantamweight.oracle import oracle
 from bantamweight.recipes import robustness as recipe
@@ -359,3 +360,60 @@ def test_a_place_that_can_t_be_written_is_one_sentence(scene, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="can't be written"):
         ask(scene, out=tmp_path / "file" / "out")
+
+
+def test_attacks_with_other_settings_or_another_budget_in_the_last_digits_are_other_questions(scene, tmp_path):
+    budget = linf(eps=1 / 255)
+    ask(scene, protocol=recipe.cascade("mine", pgd(budget, steps=3)), out=tmp_path / "out")
+    again = ask(scene, protocol=recipe.cascade("mine", pgd(budget, steps=3)), out=tmp_path / "out")
+    assert again.columns["attacked"].any()
+    for against, other in (
+        (budget, pgd(budget, steps=3, rate=1e-6)),
+        (linf(eps=1.00000001 / 255), pgd(budget, steps=3)),
+    ):
+        with pytest.raises(InputError, match="holds the answer to another question"):
+            ask(scene, against, protocol=recipe.cascade("mine", other), out=tmp_path / "out")
+    model, images, labels = scene
+    guided = oracle(model, surrogate=Convolutional(seed=1).eval())
+    with pytest.raises(InputError, match="holds the answer to another question"):
+        robustness(guided, images, labels, budget, protocol=recipe.cascade("mine", pgd(budget, steps=3)), checks="none",
+                   out=tmp_path / "out")  # fmt: skip
+
+
+class Stepped(nn.Module):
+    """No slope anywhere, and a step too high for a small perturbation."""
+
+    def __init__(self, module):
+        super().__init__()
+        self.module = module
+
+    def forward(self, images):
+        return self.module((images * 2).round() / 2)
+
+
+def test_of_a_run_that_breaks_nothing_nothing_is_said(scene):
+    model, images, _ = scene
+    images = (images * 2).round() / 2
+    said = ask((Stepped(model), images, model(images).argmax(dim=1)), "l2 unbounded", attack={"use": "ddn", "steps": 3})
+    told = said.summary()
+    assert told["distance"] == {"median": None, "low": None, "high": None}
+    assert told["queries_for_half"] is None
+    assert [(row["eps"], row["robust"]) for row in told["curve"]] == [(0.0, N)]
+
+
+def test_who_shows_scores_only_is_not_sent_on_to_who_needs_gradients(scene):
+    model, images, labels = scene
+    blind = oracle(nn.Sequential(model, nn.Softmax(dim=1)), access="score")
+    answer = robustness(blind, images, labels, "linf 1/255", attack={"use": "square", "queries": 5})
+    assert "logits" in {check.name for check in answer.checks if check.state == "fail"}
+    assert not answer.escalated
+
+
+def test_targets_are_classes_that_there_are_and_classes_are_two(scene):
+    model, images, labels = scene
+    for target in (5, -2):
+        with pytest.raises(InputError, match="expected targets between 0 and 4, or -1 for none"):
+            bw.attack(model, images, labels, "pgd", "linf 1/255", targets=torch.full_like(labels, target))
+    one = nn.Sequential(nn.Flatten(), nn.Linear(243, 1))
+    with pytest.raises(InputError, match="a logit for each of two classes or more, got 1"):
+        ask((one, images, torch.zeros_like(labels)))

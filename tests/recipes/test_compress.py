@@ -304,3 +304,26 @@ def test_the_caller_s_model_is_left_as_it_was(dense: Variant, digits: Data) -> N
     fresh_hash = Variant(**{name: getattr(dense, name) for name in Variant.__dataclass_fields__}).hash
     assert fresh_hash == before
     assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("schedule", ["stepwise", "iterative"])
+def test_rounds_begin_at_what_is_gone_already(digits: Data, dense: Variant, schedule: str) -> None:
+    half = compress(dense, digits, target={"sparsity": 0.5}, finetune=None).variant
+    tenth = compress(half, digits, target={"sparsity": 0.9}, schedule=schedule, finetune=QUICK, rounds=2).variant
+    assert measure(variants.build(tenth)).sparsity == pytest.approx(0.9, abs=1e-3)
+    with pytest.raises(InputError, match=r"expected a sparsity above the model's 0\.5, got 0\.4"):
+        compress(half, digits, target={"sparsity": 0.4}, schedule=schedule, finetune=QUICK)
+
+
+def test_parts_are_values_in_a_recipe_too(digits: Data, dense: Variant, tmp_path: Path) -> None:
+    objective = bw.objectives.pgd_at(threat="linf 0.1", steps=1)
+    made = compress(
+        dense, digits, target={"sparsity": 0.5}, finetune={**QUICK, "objective": objective}, out=tmp_path / "one"
+    )
+    said = json.loads((tmp_path / "one" / "compress.json").read_text())
+    assert said["summary"]["finetune"]["objective"]["use"] == "pgd_at"
+    named = compress(dense, digits, target={"sparsity": 0.5}, finetune={**QUICK, "objective": objective.spec})
+    assert made.variant.hash == named.variant.hash
+    gradual = {**QUICK, "compress": bw.pruning.gradual(sparsity=0.5, every=5)}
+    cut = compress(dense, digits, target={"sparsity": 0.6}, schedule="gradual", finetune=gradual).variant
+    assert measure(variants.build(cut)).sparsity == pytest.approx(0.6, abs=1e-3)

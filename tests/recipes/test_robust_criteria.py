@@ -90,3 +90,22 @@ def test_a_cut_has_the_zeros_that_were_asked_for(robust, digits, spec):
 def test_hydra_refuses_what_it_cannot_learn_for(robust, digits):
     with pytest.raises(InputError, match="learns its scores for one sparsity"):
         cut_to(robust, made(HYDRA), "size_bytes", 1e5, digits, name="cut")
+
+
+def test_scores_are_learned_for_the_net_that_is_cut(digits, robust, monkeypatch):
+    seen = []
+    monkeypatch.setattr("bantamweight.recipes._shown._Kept.__init__", _counting(seen, _Kept.__init__))
+    layers = list(prunable(variants.build(robust)))
+    cut = cut_to(robust, made(HYDRA), "sparsity", 0.5, digits, name="cut", skip=[layers[0], layers[-1]])
+    assert len(seen) == len(layers) - 2
+    shares = [float((cut.variant.weights[name] == 0).float().mean()) for name in layers]
+    assert (shares[0], shares[-1]) == (0.0, 0.0)
+    assert shares[1:-1] == pytest.approx([0.5] * (len(layers) - 2), abs=1e-2)
+
+
+def _counting(seen, init):
+    def counted(self, weight, sparsity):
+        seen.append(sparsity)
+        init(self, weight, sparsity)
+
+    return counted

@@ -43,7 +43,8 @@ def _said(counts: dict[str, tuple[int, int]], audited: tuple[int, int], escalate
         {"name": "doubling", "state": "did not run", "figure": None, "detail": "it runs at level full only"},
     ]
     audit = {"n": audited[0], "broken": audited[1], "bound": 0.527}
-    return {"attacks": parts, "checks": checks, "audit": audit, "escalated": escalated}
+    clean = {"correct": RIGHT}
+    return {"clean": clean, "attacks": parts, "checks": checks, "audit": audit, "escalated": escalated}
 
 
 def distances(names: Sequence[str], n: int) -> list[Fact]:

@@ -268,3 +268,19 @@ def test_many_classes_become_a_list_of_pairs(context: Context) -> None:
     pairs = fragment.values["tables"][0]["pairs"]  # type: ignore[union-attr]
     assert len(pairs) == 40
     assert pairs[0]["count"] == 100
+
+
+def test_seeds_of_one_protocol_are_not_added_up(context: Context) -> None:
+    metrics = ("cascade_", "check", "audit", "escalated", "right_before", "robust_accuracy")
+    once = [fact for fact in context.facts if fact.metric.startswith(metrics)]
+    seeds = [fact.model_copy(update={"seed": seed}) for seed in (0, 1) for fact in once]
+    twice = Context(context.folder, context.manifest, tuple(seeds))
+    alone, both = (dict(panels(Context(context.folder, context.manifest, tuple(once)))), dict(panels(twice)))
+    captions = [chart.table.caption for chart in charts_of(both["cascade"])]
+    assert captions == [chart.table.caption for chart in charts_of(alone["cascade"])] * 2
+    drawn = values_of(charts_of(both["cascade"])[0].spec, "name", "part", "value")
+    assert drawn == values_of(charts_of(alone["cascade"])[0].spec, "name", "part", "value")
+    titles = [block.title for block in both["cascade"].blocks if isinstance(block, Group)]
+    assert sum(title.endswith("seed 1") for title in titles) == len(titles) // 2
+    rows = next(block for block in blocks_of(both["checks"]) if isinstance(block, Table)).rows
+    assert len(rows) == 2 * len(next(block for block in blocks_of(alone["checks"]) if isinstance(block, Table)).rows)

@@ -9,14 +9,18 @@ from typing import Any
 
 import pytest
 import torch
+from torch.export import Dim, export
+from torch.export import save as save_program
 
+from bantamweight.data import load as load_data
 from bantamweight.errors import InputError
 from bantamweight.facts import select
 from bantamweight.reports import report
 from bantamweight.studies import Run, run
 from bantamweight.studies.plan import Plan, Subject, plan
 from bantamweight.studies.spec import read
-from bantamweight.variants import build, load
+from bantamweight.training import fresh, train
+from bantamweight.variants import build, load, masks
 
 DIGITS = Subject("digits", "c0", tuple("0123456789"), {"train": 1078, "val": 269, "test": 450}, "test", 1, (8, 8))
 NET = {"study": "cuts", "data": "digits", "train": [{"model": "small_cnn", "epochs": 1, "name": "net"}]}
@@ -192,6 +196,12 @@ attack: {variants: both, use: {use: pgd, steps: 3}, threats: linf 0.1, n: 32}
     images = torch.rand(5, 1, 8, 8)
     mean = (nets["one/magnitude-0.5"](images).softmax(1) + nets["other"](images).softmax(1)) / 2
     assert torch.allclose(nets["both"](images).exp(), mean, atol=1e-6)
+    both = load(places["both"])
+    alive = {name: mask for name, mask in masks(both).items() if not mask.all()}
+    assert {name.partition(".layers")[0].partition(".net")[0][:9] for name in alive} == {"members.0", "members.1"}
+    more = train(both, load_data("digits"), epochs=1).variant
+    assert more is not None
+    assert not any(more.weights[name][~mask].any() for name, mask in alive.items())
     assert select(done.facts, "robust_accuracy", variant="both")
     (asked,), (zeros,) = (select(done.facts, metric, variant="other") for metric in ("sparsity_asked", "sparsity"))
     assert (asked.value, zeros.value) == (0.5, pytest.approx(0.5, abs=1e-3))
@@ -205,6 +215,24 @@ def test_an_average_of_a_net_with_narrower_layers_is_refused_before_anything_is_
     for member in ("net/l1_channels-macs-0.5", "net/l1_channels-macs-0.5/tuned"):
         with pytest.raises(InputError, match=r"combine\.0\.of: expected nets of this package, whole or with zeros"):
             planned(narrow, combine={"name": "both", "of": ["net", member]})
+
+
+def test_an_average_of_a_strangers_net_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    own = {"model": "tests.studies.test_compress:own_net", "epochs": 1, "name": "own"}
+    program = export(build(fresh("mlp", load_data("digits"))), (torch.rand(2, 1, 8, 8),),
+                     dynamic_shapes=({0: Dim("batch")},))  # fmt: skip
+    save_program(program, tmp_path / "net.pt2")
+    loaded = {"load": str(tmp_path / "net.pt2"), "name": "program"}
+    for block in (own, loaded):
+        spec = {**NET, "train": [*NET["train"], block], "combine": {"name": "both", "of": ["net", block["name"]]}}
+        with pytest.raises(
+            InputError, match=f"expected nets of this package, whole or with zeros, got '{block['name']}'"
+        ):
+            plan(read(spec, trust=True), DIGITS, threads=1, trust=True)
+
+
+def own_net(*, channels: int = 1, classes: int = 10, size: int = 8) -> torch.nn.Module:
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(channels * size * size, classes))
 
 
 def test_a_study_cuts_to_milliseconds(tmp_path: Path) -> None:

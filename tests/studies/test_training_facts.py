@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bantamweight.data import Data, load
 from bantamweight.facts import select
-from bantamweight.studies._curves import training_facts
+from bantamweight.studies._curves import adversary, training_facts
 from bantamweight.training import fresh, train
 
 
@@ -33,6 +33,8 @@ def test_rows_say_against_what_they_are_and_accuracy_around_a_cut_is_of_validati
     assert said == {("train", "awp of pgd_at", "linf 0.1"), ("val", "", "")}
     robust = select(facts, "epoch_robust_accuracy")
     assert {(fact.n, fact.attack, fact.threat) for fact in robust} == {(64, "pgd", "linf 0.1")}
+    grown = {**objective["objective"], "growth": "stepwise"}
+    assert adversary(grown) == {"attack": "pgd_at, eps stepwise", "threat": "linf 0.1"}
     for metric in ("epoch_accuracy_before_cut", "epoch_accuracy_after_cut"):
         (fact,) = select(facts, metric)
         assert (fact.kind, fact.split, fact.n, fact.threat) == ("proportion", "val", 64, "")

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bantamweight import variants
-from bantamweight.compression import compress, prunable
+from bantamweight.compression import compress, measure, prunable
 from bantamweight.compression.random import random
 from bantamweight.errors import InputError
 from bantamweight.parts import configure
@@ -103,3 +103,32 @@ def test_what_can_t_be_meant_is_refused(digits, settings, said):
     start = fresh({"use": "simple_cnn"}, digits, seed=0)
     with pytest.raises(InputError, match=said):
         train(start, digits, **SMALL, compress={**PRUNING, **settings})
+
+
+@pytest.mark.parametrize("pruning", [PRUNING, {"use": "admm", "sparsity": 0.8, "end": 0.6}])
+def test_a_cut_in_epochs_that_count_as_done_is_refused(digits, pruning):
+    start = fresh({"use": "mlp"}, digits, seed=0)
+    with pytest.raises(InputError, match="would have made its cut in the 2 epochs that count as done"):
+        train(start, digits, **SMALL, compress=pruning, begin=2)
+    done = train(start, digits, **SMALL, compress={**pruning, "end": 1.0}, begin=2)
+    assert measure(variants.build(done.variant)).sparsity == pytest.approx(0.8, abs=1e-3)
+
+
+@pytest.mark.parametrize("pruning", [PRUNING, {"use": "admm", "sparsity": 0.8, "end": 0.6}])
+def test_frozen_weights_are_not_cut(digits, net, pruning):
+    module = net()
+    module[0].weight.requires_grad_(False)
+    done = train(module, digits, **SMALL, compress=pruning)
+    assert torch.equal(done.last["0.weight"], module[0].weight)
+    assert float((done.last["5.weight"] == 0).float().mean()) == pytest.approx(0.8, abs=1e-3)
+    for one in module.parameters():
+        one.requires_grad_(one.ndim == 1)
+    with pytest.raises(InputError, match="frozen ones only"):
+        train(module, digits, **SMALL, compress=pruning)
+
+
+def test_one_of_three_is_a_share_that_can_be_kept():
+    third = {"use": "n_m", "n": 1, "m": 3}
+    for share in ({"keep": "1/3"}, {"sparsity": "2/3"}, {"keep": 1 / 3}):
+        made = configure("pruning", {"use": "admm", "scheme": third, **share}).make(Span(3, 8))
+        assert made.rule.only == pytest.approx(2 / 3)

@@ -9,9 +9,11 @@ import torch
 from torch.optim import SGD
 from torch.optim.lr_scheduler import CosineAnnealingLR, ExponentialLR, OneCycleLR, StepLR
 
+from bantamweight.data import load
 from bantamweight.errors import InputError
 from bantamweight.parts import configure, names
-from bantamweight.training import Span
+from bantamweight.training import Span, fresh, train
+from tests.training.conftest import few
 
 SPAN = Span(epochs=7, per_epoch=5)
 
@@ -102,3 +104,45 @@ def test_every_tooth_begins_low_and_ends_at_one(steps, teeth):
     parts = [[values[step] for step in range(steps) if step * teeth // steps == tooth] for tooth in range(teeth)]
     for part in parts:
         assert part == pytest.approx([(number + 1) / len(part) for number in range(len(part))])
+
+
+@pytest.mark.parametrize("objective", [
+    {"use": "mixed", "threat": "linf 0.25", "growth": "stepwise"},
+    {"use": "awp", "objective": {"use": "pgd_at", "steps": 1, "threat": "linf 0.25", "growth": "stepwise"}},
+    {"use": "free", "replays": 2, "threat": "linf 0.25", "growth": "stepwise"},
+])  # fmt: skip
+def test_an_epoch_that_met_a_weaker_adversary_is_no_rival_of_the_last_ones(objective):
+    digits = few(load("digits"), 128, 64)
+    given = {"epochs": 6, "batch": 64, "rate": 0.02, "precision": "fp32"}
+    done = train(fresh("mlp", digits, seed=0), digits, **given, objective=objective)
+    losses = [row.loss for row in done.history if row.split == "val"]
+    assert done.best_epoch == 5 + losses[4:].index(min(losses[4:]))
+    eps = [row.measures["eps"] for row in done.history if row.split == "train"]
+    assert eps == pytest.approx([0.25 / 3, 0.25 / 3, 0.5 / 3, 0.5 / 3, 0.25, 0.25])
+    waiting = train(fresh("mlp", digits, seed=0), digits, **{**given, "rate": 1.0}, objective=objective, patience=1)
+    assert waiting.epochs >= 5
+
+
+def test_sparsity_rises_as_a_schedule_says():
+    span = Span(epochs=1, per_epoch=100)
+    by_steps = configure("pruning", {"use": "gradual", "sparsity": 0.9, "every": 1, "end": 0.91, "rise": "stepwise"})
+    pruning = by_steps.make(span)
+    assert [round(pruning.due(step), 9) for step in (0, 29, 30, 59, 60, 90)] == [0.3, 0.3, 0.6, 0.6, 0.9, 0.9]
+    line = configure("pruning", {"use": "gradual", "sparsity": 0.8, "every": 1, "end": 0.41, "rise": "linear"})
+    assert [line.make(span).due(step) for step in (0, 20, 40)] == [0.0, pytest.approx(0.4), 0.8]
+    drawn = configure("pruning", {"use": "admm", "sparsity": 0.9, "start": 0.0, "end": 0.91, "rise": "stepwise"})
+    admm = drawn.make(span)
+    assert [round(admm.rise(step), 9) for step in (0, 30, 60, 89)] == [round(1 / 3, 9), round(2 / 3, 9), 1.0, 1.0]
+
+
+def test_fractions_are_numbers_where_there_are_bounds_too():
+    made = configure("objectives", {"use": "pgd_at", "threat": "linf 8/255", "rate": "2/255"})
+    assert made.settings["rate"] == 2 / 255
+    assert configure("schedules", {"use": "stepwise", "levels": ["1/3", "2/3", 1]}).settings["levels"] == (
+        1 / 3,
+        2 / 3,
+        1.0,
+    )
+    assert configure("pruning", {"use": "admm", "sparsity": "2/3"}).settings["sparsity"] == 2 / 3
+    with pytest.raises(InputError, match=r"pgd_at\.rate"):
+        configure("objectives", {"use": "pgd_at", "threat": "linf 8/255", "rate": "-2/255"})

@@ -164,3 +164,18 @@ def test_how_many_cross_entropies_a_loss_weighs(spec, most):
         warnings.simplefilter("ignore")  # this teacher knows nothing
         loss = part.make(0.0, *given)(net, images, labels, Step(1, 0, 4, 0, torch.arange(6)))
     assert loss.scale == pytest.approx(most)
+
+
+def test_what_all_attempts_took_is_counted(digits, monkeypatch):
+    start, asked = (
+        fresh({"use": "mlp"}, digits, seed=0),
+        {**SMALL, "objective": {"use": "pgd_at", "threat": LINF, "steps": 2}},
+    )
+    plain = train(start, digits, **asked)
+    plant(monkeypatch, 1e4)
+    saved = train(start, digits, **asked, setbacks=1)
+    passes = [
+        [(row.forwards, row.backwards) for row in done.history if row.split == "train"] for done in (plain, saved)
+    ]
+    assert passes[0] == [(512, 512)] * 3
+    assert passes[1] == [(512, 512), (1024, 1024), (512, 512)]

@@ -85,6 +85,9 @@ def run(
     clean = oracle.judge(images) if clean is None else clean
     if int(labels.max()) >= clean.shape[1]:
         raise InputError(f"the model tells {clean.shape[1]} classes apart, and a label says {int(labels.max())}")
+    if int(wanted.min()) < -1 or int(wanted.max()) >= clean.shape[1]:
+        said = int(wanted.min()) if int(wanted.min()) < -1 else int(wanted.max())
+        raise InputError(f"expected targets between 0 and {clean.shape[1] - 1}, or -1 for none, got {said}")
     attacked = correct(clean, labels) & (wanted != labels)
     budgets = threat.budgets(len(images)) if eps is None else eps.to(torch.float32)
     waiting = problem(
@@ -191,7 +194,7 @@ def _loop(
             return
         for _ in range(every):
             query = attack.ask(play.rows, play.state)
-            answer = oracle.ask(query, play.rows.labels, play.rows.aims, play.alive)
+            answer = _sane(oracle.ask(query, play.rows.labels, play.rows.aims, play.alive))
             play.book["forwards"] += answer.forwards
             play.book["backwards"] += answer.backwards
             _notice(attack, oracle, threat, play, query, answer, until)
@@ -203,6 +206,18 @@ def _loop(
                 play.alive = play.alive & ~attack.stop(play.rows, play.state)
         _confirm(attack, oracle, play, until)
         _settle(play, results, until)
+
+
+def _sane(answer: Answer) -> Answer:
+    """The answer with zeros for slopes that are no numbers, of a square root at 0 say: one such entry would carry a row
+    off for good. The checks ask the oracle themselves, and see them."""
+    if answer.gradient is None and answer.jacobian is None:
+        return answer
+    gradient, jacobian = (
+        None if slope is None else torch.nan_to_num(slope, 0.0, 0.0, 0.0)
+        for slope in (answer.gradient, answer.jacobian)
+    )
+    return replace(answer, gradient=gradient, jacobian=jacobian)
 
 
 def _refill(

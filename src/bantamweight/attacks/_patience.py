@@ -31,7 +31,7 @@ def while_it_pays(attack: Attack, *, every: int = 5, hope: float = 2.0) -> Attac
         told = attack.tell(rows, _own(state), answer)
         best, then, pays = state["pays_best"], state["pays_then"], state["pays"]
         if answer.logits is not None:
-            best = torch.minimum(best, margin(answer.logits, rows.labels, rows.targets))
+            best = torch.fmin(best, margin(answer.logits, rows.labels, rows.targets))
         due = (rows.step + 1) % every == 0
         left = (attack.queries - 1 - rows.step).to(best.dtype)
         pays = torch.where(due, best * every < hope * (then - best) * left, pays)

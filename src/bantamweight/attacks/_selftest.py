@@ -91,7 +91,8 @@ def self_test(
         rows = _chosen(own, images, labels, n, seed)
         features = _Features(own, name)
         stand_in = None if surrogate is None else _binary(surrogate, name, images[:8])
-        binary = oracle(_binary(own, name, images[:8]), fold=False, surrogate=stand_in)
+        # Not fused: the last layer is another one for each image.
+        binary = oracle(_binary(own, name, images[:8]), fold=False, fuse=False, surrogate=stand_in)
         inner = min(_linear(own, name).in_features, MOST) if inner is None else inner
         plan = attack if isinstance(attack, Cascade) else cascade(attack.name, attack)
         planted = found = lucky = 0

@@ -149,9 +149,11 @@ def _failures(book: Book) -> Iterable[Claim]:
 
 def _half(entry: Entry) -> Claim:
     fact = entry.fact
-    text = f"Half of the images {fact.variant} had right fall to {fact.attack}"
+    text = f"{fact.variant} is wrong on half of all images under {fact.attack}"
     if fact.value is None:
-        reason = f"under half of them fell ({whole(fact.k)} of {whole(fact.n)}) at the largest eps tried"
+        reason = (
+            f"it is on {whole(fact.k)} of {whole(fact.n)}, those counted that it had wrong before, whatever the eps"
+        )
         return Claim("attack", f"{text}.", "not supported", (entry.row,), reason)
     return Claim(
         "attack", f"{text} within {_norm(fact.threat)} {fact.value:.3g} ({spread(fact)}).", "supported", (entry.row,)

@@ -43,8 +43,8 @@ def warm_facts(said: Mapping[str, Any], **columns: Any) -> list[Fact]:
     parts = [part for part in said["attacks"] if part["name"].rpartition("/")[2] == TRANSFERRED and part["given"]]
     if not parts:
         return []
-    given, broken = (sum(part[key] for part in parts) for key in ("given", "broken"))
-    return [proportion("warm_start_broken", broken, given, **columns)]
+    broken = sum(part["broken"] for part in parts)  # aimed at one class after another, an image is given to each
+    return [proportion("warm_start_broken", broken, said["clean"]["correct"], **columns)]
 
 
 def _parts(parts: list[Mapping[str, Any]], **columns: Any) -> Iterator[Fact]:

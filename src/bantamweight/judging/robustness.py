@@ -23,7 +23,7 @@ NEEDED = (
     *("label", "target", "adversarial", "right", "attacked", "success", "query", "near", "forwards", "backwards"),
     *("confidence", "confidence_target", "size_linf", "size_l2", "size_l1", "size_l0"),
 )
-NORMS = {"linf": "of [0, 1]", "l2": "of [0, 1]", "l1": "of [0, 1]", "l0": "elements"}
+NORMS = {"linf": "of [0, 1]", "l2": "of [0, 1]", "l1": "of [0, 1]", "l0": "pixels"}
 
 
 def robustness_facts(verdicts: Columns, *, minimum_norm: bool = False, **columns: Any) -> list[Fact]:

@@ -19,15 +19,15 @@ def transfer_facts(
     transferred: np.ndarray,
     source_success: np.ndarray,
     *,
-    aim: int | None = None,
+    aims: np.ndarray | None = None,
     **columns: Any,
 ) -> list[Fact]:
     """How images made against `source` (a column) do on the judged `variant` (a column).
 
     `clean` and `transferred` are the judged model's answers (logits or classes) to the originals and to the stored
-    images. transfer_success is over the images that the judged model had right (and, with the class index `aim`,
-    whose label is another); transfer_given_source only over those that also succeeded at the source, so a weak
-    attack is not mistaken for one that does not carry over. A rate over nothing is left out.
+    images. transfer_success is over the images that the judged model had right (and, where `aims` names a class for an
+    image and not -1, whose label is another); transfer_given_source only over those that also succeeded at the source,
+    so a weak attack is not mistaken for one that does not carry over. A rate over nothing is left out.
     Raises InputError for ragged inputs.
 
     >>> labels, wrong = np.array([0, 1, 1]), np.array([1, 0, 1])
@@ -43,8 +43,8 @@ def transfer_facts(
         )
     eligible = before == labels
     fooled = after != labels
-    if aim is not None:
-        eligible, fooled = eligible & (labels != aim), after == aim
+    if aims is not None:
+        eligible, fooled = eligible & (labels != aims), np.where(aims >= 0, after == aims, fooled)
     facts = []
     for metric, rows in (
         ("transfer_success", eligible),

@@ -12,6 +12,7 @@ import numpy as np
 from bantamweight import stats
 from bantamweight.attacks._cascade import Part
 from bantamweight.attacks.checks import Check
+from bantamweight.judging.robustness import half_fact
 from bantamweight.types import Images
 
 __all__ = ["Audit", "Robustness"]
@@ -98,7 +99,8 @@ class Robustness:
         needed = np.where(success, self.columns[f"size_{norm}"][asked], np.where(right, np.inf, 0.0)).astype(float)
         low, high = stats.median_interval(needed) or (None, None)
         median = float(np.median(needed))
-        grid = np.unique(np.quantile(needed[np.isfinite(needed)], np.linspace(0.0, 1.0, 21)))
+        reached = needed[np.isfinite(needed)]
+        grid = np.unique(np.quantile(reached, np.linspace(0.0, 1.0, 21))) if len(reached) else np.zeros(1)
         rows = [(float(eps), int((needed > eps).sum())) for eps in grid]
         curve = [
             dict(zip(("eps", "robust", "low", "high"), (eps, k, *stats.wilson(k, len(needed))[:2]), strict=True))
@@ -106,7 +108,7 @@ class Robustness:
         ]
         attacked = self.columns["attacked"]
         queries = np.where(self.columns["success"], self.columns["query"], np.inf)[attacked]
-        half = float(np.median(queries)) if len(queries) else None
+        half = half_fact("queries_for_half", queries).value if len(queries) else None
         return {
             "distance": {"median": _finite(median), "low": _finite(low), "high": _finite(high)},
             "queries_for_half": _finite(half),

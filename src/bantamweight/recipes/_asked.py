@@ -90,6 +90,8 @@ def _classes(name: str, given: Any, n: int) -> None:
 def check_classes(question: Question, classes: int | None) -> None:
     """Raise InputError where the model tells other classes apart than the data has, or than are aimed for."""
     told, most = question.clean.shape[1], int(question.labels.max()) + 1
+    if told < 2:
+        raise InputError(f"expected a model with a logit for each of two classes or more, got {told} in all")
     if (classes is not None and classes != told) or most > told:
         raise InputError(
             f"the model tells {told} classes apart and the data has {classes or most}; use a model made for this data"

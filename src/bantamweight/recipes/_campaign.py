@@ -29,6 +29,7 @@ from bantamweight.attacks._cascade import Cascade, Part, added, credited, fall, 
 from bantamweight.attacks._verdicts import Verdicts, load, save
 from bantamweight.errors import InputError, StoreError
 from bantamweight.oracle import Oracle
+from bantamweight.recipes._fingerprint import fingerprint
 from bantamweight.threats import Threat
 from bantamweight.types import Images, Int64, Labels, Logits
 
@@ -234,18 +235,25 @@ def _kept(place: Path) -> tuple[Verdicts, list[Part]]:
     return load(place), parts
 
 
-def claim(out: Path, question: Question, spec: dict[str, Any]) -> None:
-    """Make the folder this question's own; raises InputError when it holds anything else."""
+def claim(out: Path, question: Question, spec: dict[str, Any], plan: Cascade) -> None:
+    """Make the folder this question's own; raises InputError when it holds anything else.
+
+    The question is also what the attacks are made of, and the form of the model that they ask: a run does not go on
+    where one with other settings, or another surrogate, has stopped.
+    """
     content = hashlib.blake2b(digest_size=16)
     for tensor in (question.images, question.labels, question.clean, question.targets, question.starts):
         if tensor is not None:
             content.update(tensor.contiguous().numpy().data)
     asked = {
         "content": content.hexdigest(),
-        "threat": str(question.threat),
+        "threat": [str(question.threat), repr(question.threat.eps)],
         "attacks": spec,
+        "made of": fingerprint(plan),
         "seed": question.seed,
         "precision": question.oracle.precision,
+        "access": question.oracle.access,
+        "asked": fingerprint([type(question.oracle.proposer).__qualname__, question.oracle.proposer.state_dict()]),
     }
     path = out / "question.json"
     if path.exists():

@@ -91,7 +91,7 @@ def robustness(
     check_classes(question, classes)
     if out is not None:
         every = {"every target": True} if targets == "all" else {}
-        claim(out, question, {**spec, "audit": audit, "checks": checks, "escalate": escalate, **every})
+        claim(out, question, {**spec, "audit": audit, "checks": checks, "escalate": escalate, **every}, plan)
     campaign, every_row = Campaign(question, None if out is None else out / "stages", heard), torch.arange(len(images))
     if targets == "all":
         for target in range(question.clean.shape[1]):
@@ -106,7 +106,7 @@ def robustness(
     found = () if checks == "none" else _checks(campaign, checks)
     smells = [check.name for check in found if check.state == "fail"]
     # The reference ensemble asks whether a budget is enough: without a budget it has nothing to say.
-    higher = escalate and has_reference(budget) and spec != REFERENCE.spec
+    higher = escalate and has_reference(budget) and spec != REFERENCE.spec and asked.access == "white"
     escalated = f"checks failed: {', '.join(smells)}" if smells and higher else ""
     audited = None
     if audit and not escalated:

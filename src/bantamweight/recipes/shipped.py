@@ -108,7 +108,7 @@ def attack_shipped(
     """
     settings: dict[str, Any] = {"protocol": protocol, "checks": checks, "seed": seed, "trust": trust}
     judged = shipped_oracle(variant, path, threads=threads, trust=trust)
-    parent = robustness(variant, images, labels, against, precision="fp32", **settings)
+    parent = robustness(variant, images, labels, against, precision="fp32", escalate=False, **settings)
     # A file of integers fails the check of slopes by its nature: steps below a level change nothing. More gradients of
     # the surrogate would not help; the file's own scores are asked below.
     through = robustness(judged, images, labels, against, starts=parent.images, escalate=False, **settings)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from bantamweight.facts import Fact
 from bantamweight.reports import _words
 from bantamweight.reports._blocks import Cell, Table
 from bantamweight.reports._run import Context
 
-__all__ = ["measured", "paired", "pivot", "untargeted"]
+__all__ = ["Asked", "measured", "paired", "pivot", "untargeted"]
 
 
 NO_MORE: Mapping[str, Any] = {}
@@ -19,6 +19,36 @@ NO_MORE: Mapping[str, Any] = {}
 def untargeted(fact: Fact) -> bool:
     """Whether a fact of an attack is of one that only wants a wrong answer."""
     return fact.target in ("", "none")
+
+
+class Asked(NamedTuple):
+    """What was asked of variants under attack: facts that agree in this are of one table."""
+
+    attack: str
+    threat: str
+    target: str
+    split: str
+    seed: int | None
+
+    @classmethod
+    def of(cls, fact: Fact) -> Asked:
+        """What a fact is an answer to."""
+        return cls(fact.attack, fact.threat, fact.target, fact.split, fact.seed)
+
+    @property
+    def place(self) -> tuple[str, str, float, str, str, int]:
+        """Where it stands among others."""
+        budget = _words.norm(self.threat), _words.eps(self.threat) or 0.0
+        return self.attack, *budget, self.target, self.split, self.seed or 0
+
+    def said(self, among: Iterable[Asked]) -> str:
+        """`fast, linf 0.03, towards 3`; the split and the seed only where others have another."""
+        others = list(among)
+        words = [self.attack, self.threat.replace(" ", "\N{NO-BREAK SPACE}")]
+        words += [f"towards {self.target}"] if self.target not in ("", "none") else []
+        words += [f"on {self.split}"] if len({one.split for one in others}) > 1 else []
+        words += [f"seed {self.seed}"] if len({one.seed for one in others}) > 1 else []
+        return ", ".join(words)
 
 
 def measured(*groups: Iterable[Fact]) -> str:

@@ -92,7 +92,7 @@ def bare(fact: Fact) -> str:
 
 def _result(fact: Fact, value: float) -> str:
     """Ratios and correlations are read against 1: always three decimals. Counts of things stay whole."""
-    if fact.kind == "count" or fact.unit in ("queries", "elements", "per attacked image"):
+    if fact.kind == "count" or fact.unit in ("queries", "pixels", "per attacked image"):
         return number(value)
     return f"{value:.3f}" if fact.kind == "ratio" and abs(value) < 10 else figure(value)
 

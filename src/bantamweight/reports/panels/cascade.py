@@ -10,7 +10,7 @@ from bantamweight.reports import _words
 from bantamweight.reports._blocks import Block, Cell, Chart, Group, Panel, Prose, Table
 from bantamweight.reports._charts import stack
 from bantamweight.reports._run import Context
-from bantamweight.reports._tables import measured, untargeted
+from bantamweight.reports._tables import Asked, measured
 
 __all__ = ["cascade"]
 
@@ -20,26 +20,24 @@ QUIET = {STANDS: "@good-wash", WRONG: "@rule"}
 FIRST = "transferred"
 """The part that comes before all others, where there is a parent."""
 METRICS = ("given", "broken", "kills", "forwards", "backwards", "share", "seconds")
-Key = tuple[str, str, str]
 
 
 def cascade(context: Context) -> Panel | None:
     """Per protocol, threat and target: images by the part that broke them, queries by the part that made them; None
     without protocols."""
-    cells: dict[Key, list[Fact]] = {}
+    cells: dict[Asked, list[Fact]] = {}
     for fact in context.find("cascade_given"):
-        cells.setdefault((fact.attack, fact.threat, fact.target), []).append(fact)
+        cells.setdefault(Asked.of(fact), []).append(fact)
     if not cells:
         return None
     blocks: list[Block] = []
-    for (attack, threat, target), facts in sorted(cells.items(), key=_place):
-        where = {"attack": attack, "threat": threat, "target": target}
-        aimed = "" if untargeted(facts[0]) else f", towards {target}"
+    for asked, facts in sorted(cells.items(), key=lambda cell: cell[0].place):
+        where, said = asked._asdict(), asked.said(cells)
         parts = sorted(dict.fromkeys(_stage(fact.item) for fact in facts), key=lambda name: name != FIRST)
         drawn = _images(context, facts, where, parts), _queries(context, facts, where, parts)
         charts = [chart for chart in drawn if chart]
-        table = _table(context, facts, where, f"Part by part, {attack}, {threat}{aimed}")
-        blocks.append(Group(f"{attack}, {threat}{aimed}", [Group("", charts, side=True), table]))
+        table = _table(context, facts, where, f"Part by part, {said}")
+        blocks.append(Group(said, [Group("", charts, side=True), table]))
     note = measured(context.find("cascade_seconds"))
     blocks += [Prose(note, "note")] if note else []
     lead = (
@@ -47,11 +45,6 @@ def cascade(context: Context) -> Panel | None:
         'share counts a backward as two forwards. "transferred" tries the parent\'s adversarial images as they are.'
     )
     return Panel("Where verdicts come from", 94, blocks, lead)
-
-
-def _place(cell: tuple[Key, list[Fact]]) -> tuple[str, str, float, str]:
-    (attack, threat, target), _ = cell
-    return attack, _words.norm(threat), _words.eps(threat) or 0.0, target
 
 
 def _stage(item: str) -> str:
@@ -64,7 +57,7 @@ def _names(facts: Sequence[Fact]) -> list[str]:
     return list(dict.fromkeys(fact.variant for fact in facts))
 
 
-def _images(context: Context, facts: Sequence[Fact], where: dict[str, str], parts: Sequence[str]) -> Chart | None:
+def _images(context: Context, facts: Sequence[Fact], where: dict[str, Any], parts: Sequence[str]) -> Chart | None:
     rows, body = [], []
     for name in _names(facts):
         before, after = (context.one(metric, variant=name, **where) for metric in ("right_before", "robust_accuracy"))
@@ -83,7 +76,7 @@ def _images(context: Context, facts: Sequence[Fact], where: dict[str, str], part
     return Chart(title, spec, Table(title, ["variant", "images", "still right"], body))
 
 
-def _queries(context: Context, facts: Sequence[Fact], where: dict[str, str], parts: Sequence[str]) -> Chart | None:
+def _queries(context: Context, facts: Sequence[Fact], where: dict[str, Any], parts: Sequence[str]) -> Chart | None:
     rows: list[dict[str, Any]] = []
     body = []
     for name in _names(facts):
@@ -99,7 +92,7 @@ def _queries(context: Context, facts: Sequence[Fact], where: dict[str, str], par
     return Chart(title, spec, Table(title, ["variant", "share of F + 2B"], body))
 
 
-def _table(context: Context, facts: Sequence[Fact], where: dict[str, str], caption: str) -> Table:
+def _table(context: Context, facts: Sequence[Fact], where: dict[str, Any], caption: str) -> Table:
     rows: list[Sequence[str | Cell]] = []
     for fact in sorted(facts, key=lambda one: (context.place(one.variant), one.step or 0.0)):
         cell = {**where, "variant": fact.variant, "item": fact.item, "step": fact.step}

@@ -8,31 +8,31 @@ from bantamweight.facts import Fact
 from bantamweight.reports import _words
 from bantamweight.reports._blocks import Block, Cell, Panel, Prose, Table
 from bantamweight.reports._run import Context
+from bantamweight.reports._tables import Asked
 
 __all__ = ["checks"]
 
-Key = tuple[str, str, str]
 PASSED, FAILED, ABSENT = "pass", "fail", "did not run"
 KINDS = {PASSED: "good", FAILED: "bad", ABSENT: "quiet"}
 
 
 def checks(context: Context) -> Panel | None:
     """One line per protocol and variant, then every check that failed, then all of them; None without protocols."""
-    cells: dict[Key, list[str]] = {}
+    cells: dict[Asked, list[str]] = {}
     for metric in ("check", "audited", "escalated"):
         for fact in context.find(metric):
-            names = cells.setdefault((fact.attack, fact.threat, fact.target), [])
+            names = cells.setdefault(Asked.of(fact), [])
             names += [fact.variant] if fact.variant not in names else []
     if not cells:
         return None
-    ordered = sorted(cells, key=lambda cell: (cell[0], _words.norm(cell[1]), _words.eps(cell[1]) or 0.0, cell[2]))
+    ordered = sorted(cells, key=lambda cell: cell.place)
     blocks: list[Block] = [_overview(context, [(cell, name) for cell in ordered for name in cells[cell]])]
     failed = [fact for fact in context.find("check") if _state(fact) == FAILED]
     if failed:
         blocks.append(_listed(context, failed, "Checks that failed", folded=False))
     elif context.find("check"):
         blocks.append(Prose("No check failed."))
-    blocks += [_every(context, cell) for cell in ordered if _of(context, "check", cell)]
+    blocks += [_every(context, cell, ordered) for cell in ordered if _of(context, "check", cell)]
     blocks += _missing(context)
     lead = (
         "A check looks for what makes a verdict worthless, on a probe of 32 images; the audit hands a random sample of "
@@ -42,16 +42,16 @@ def checks(context: Context) -> Panel | None:
     return Panel("Why the verdicts may be believed", 96, blocks, lead)
 
 
-def _of(context: Context, metric: str, cell: Key, **columns: str) -> list[Fact]:
-    attack, threat, target = cell
-    return context.find(metric, attack=attack, threat=threat, target=target, **columns)
+def _of(context: Context, metric: str, cell: Asked, **columns: str) -> list[Fact]:
+    return context.find(metric, **cell._asdict(), **columns)
 
 
 def _state(fact: Fact) -> str:
     return ABSENT if fact.value is None else PASSED if fact.value else FAILED
 
 
-def _overview(context: Context, found: Sequence[tuple[Key, str]]) -> Table:
+def _overview(context: Context, found: Sequence[tuple[Asked, str]]) -> Table:
+    among = [cell for cell, _ in found]
     rows: list[Sequence[str | Cell]] = []
     for cell, name in found:
         states = [_state(fact) for fact in _of(context, "check", cell, variant=name)]
@@ -62,7 +62,7 @@ def _overview(context: Context, found: Sequence[tuple[Key, str]]) -> Table:
         rows.append(
             [
                 name,
-                _under(cell),
+                cell.said(among),
                 told if states else _words.NONE,
                 _audit(context, cell, name),
                 reason,
@@ -72,13 +72,7 @@ def _overview(context: Context, found: Sequence[tuple[Key, str]]) -> Table:
     return Table("What vouches for each number", heads, rows)
 
 
-def _under(cell: Key) -> str:
-    attack, threat, target = cell
-    kept = threat.replace(" ", "\N{NO-BREAK SPACE}")
-    return f"{attack}, {kept}" + (f", towards {target}" if target not in ("", "none") else "")
-
-
-def _audit(context: Context, cell: Key, name: str) -> str:
+def _audit(context: Context, cell: Asked, name: str) -> str:
     """`broken: 0 of 59; at 95% at most 5.0% of survivors`."""
     audited = next(iter(_of(context, "audited", cell, variant=name)), None)
     if audited is None:
@@ -91,20 +85,21 @@ def _audit(context: Context, cell: Key, name: str) -> str:
     return f"broken: {_words.whole(broken.k)} of {_words.whole(broken.n)}; at 95% at most {share} of survivors"
 
 
-def _every(context: Context, cell: Key) -> Table:
+def _every(context: Context, cell: Asked, among: Sequence[Asked]) -> Table:
     """The checks that ran."""
     ran = [fact for fact in _of(context, "check", cell) if _state(fact) != ABSENT]
-    return _listed(context, ran, f"Every check that ran, {_under(cell)}", folded=True, under=False)
+    return _listed(context, ran, f"Every check that ran, {cell.said(among)}", folded=True, under=False)
 
 
 def _listed(context: Context, facts: Sequence[Fact], caption: str, *, folded: bool, under: bool = True) -> Table:
     rows: list[Sequence[str | Cell]] = []
+    among = [Asked.of(fact) for fact in facts]
     for fact in facts:
-        cell = (fact.attack, fact.threat, fact.target)
+        cell = Asked.of(fact)
         figure = next(iter(_of(context, "check_figure", cell, variant=fact.variant, item=fact.item)), None)
         state = _state(fact)
         told = _words.figure(figure.value) if figure and figure.value is not None else _words.NONE
-        where = [_under(cell)] if under else []
+        where = [cell.said(among)] if under else []
         rows.append([fact.variant, *where, fact.item, Cell(state, kind=KINDS[state]), told, fact.note])
     heads = ["variant", *(["under"] if under else []), "check", "state", "figure", "what it says"]
     return Table(caption, heads, rows, folded=folded)

@@ -103,7 +103,7 @@ def _distances(context: Context) -> Table | None:
             "distance_linf": "Linf",
             "distance_l2": "L2",
             "distance_l1": "L1",
-            "distance_l0": "L0 (elements)",
+            "distance_l0": "L0 (pixels)",
             "eps_for_half": "eps that half fall to",
             "eps_for_chance": "eps to below chance",
             "iterations_for_half": "queries until half are fooled",

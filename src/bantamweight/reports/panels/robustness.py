@@ -48,7 +48,7 @@ def robustness(context: Context) -> Panel | None:
         "perturbation_linf": "Linf",
         "perturbation_l2": "L2",
         "perturbation_l1": "L1",
-        "perturbation_l0": "L0 (elements)",
+        "perturbation_l0": "L0 (pixels)",
     }
     sizes = pivot(
         context,

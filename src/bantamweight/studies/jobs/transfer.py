@@ -26,6 +26,5 @@ def transfer(place: Place, *, n: int, split: str) -> list[Fact]:
     module = build(place.variant(), trust=place.trust)
     clean = load_file(place.inputs["clean"] / "logits.safetensors")["logits"][stored["index"][rows]].numpy()
     moved = logits_of(module, stored["adversarial"][rows]).numpy()
-    target = int(table["target"][0].as_py())
-    success = table["success"].to_numpy()
-    return transfer_facts(table["label"].to_numpy(), clean, moved, success, aim=target if target >= 0 else None)
+    labels, success, aims = (table[name].to_numpy() for name in ("label", "success", "target"))
+    return transfer_facts(labels, clean, moved, success, aims=aims)
