@@ -21,7 +21,7 @@ from bantamweight.errors import AccessError, InputError
 from bantamweight.predict import LARGER, SMALLER, TILE, agreeing, agrees, logits_of, pad, volume
 from bantamweight.types import Bool, Float, Images, Int64, Labels, Logits
 
-__all__ = ["Access", "Answer", "Classes", "Ledger", "Objective", "Oracle", "Query", "margin", "oracle"]
+__all__ = ["Access", "Answer", "Classes", "Ledger", "Objective", "Oracle", "Query", "device_of", "margin", "oracle"]
 
 Access = Literal["white", "score", "decision", "transfer"]
 Precision = Literal["fp32", "bf16"]
@@ -345,6 +345,26 @@ def _mean(parts: Sequence[Tensor | None]) -> Tensor | None:
     return None if not seen else seen[0] if len(seen) == 1 else torch.stack(seen).mean(dim=0)
 
 
+def device_of(name: str | torch.device) -> torch.device:
+    """Where to attack: `auto` is a CUDA device where there is one, else the processor.
+
+    Raises InputError for a device that this machine does not have.
+
+    >>> device_of("cpu")
+    device(type='cpu')
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        home = torch.device(name)
+        torch.empty(1, device=home)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise InputError(f"expected a device that this machine has, such as cpu, got {str(name)[:40]!r}") from error
+    if home.type == "meta":
+        raise InputError("expected a device that computes, got 'meta'; use cpu")
+    return home
+
+
 def oracle(
     module: nn.Module,
     *,
@@ -359,9 +379,10 @@ def oracle(
     """An oracle over copies of `module`, which is left as it is.
 
     `precision`, `fold`, `channels_last` and `fuse` make the proposer faster and touch no verdict: the judge stays the
-    unchanged float32 model. `surrogate` gives gradients in its place (grey access).
+    unchanged float32 model. `surrogate` gives gradients in its place (grey access). Raises InputError for a device that
+    is not there.
     """
-    home = torch.device(device)
+    home = device_of(device)
     judged = _frozen(module, home)
     source = module if surrogate is None else surrogate
     if fold:

@@ -20,7 +20,7 @@ from bantamweight.cli._attack import attack
 from bantamweight.cli._compress import compress
 from bantamweight.cli._explain_invert import explain
 from bantamweight.cli._models import evaluate
-from bantamweight.cli._options import JsonOption, StoreOption, TrustOption
+from bantamweight.cli._options import DeviceOption, JsonOption, StoreOption, TrustOption
 from bantamweight.cli._profile import profile
 from bantamweight.cli._ship import bench, export
 from bantamweight.errors import BantamError, InputError
@@ -70,6 +70,7 @@ def run(
     overrides: Annotated[list[str] | None, typer.Option("--set", metavar="A.B=C", help="Change one setting.")] = None,
     store: StoreOption = None,
     threads: Annotated[int | None, typer.Option("--threads", help="Processor threads (default: all).")] = None,
+    device: DeviceOption = "auto",
     trust: TrustOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -79,7 +80,13 @@ def run(
 
     with _progress() as progress:
         result = run_study(
-            study, overrides=overrides or (), store=store, threads=threads, trust=trust, progress=progress
+            study,
+            overrides=overrides or (),
+            store=store,
+            threads=threads,
+            device=device,
+            trust=trust,
+            progress=progress,
         )
     page = write_report(result.path)
     _conclude(result, page, as_json)

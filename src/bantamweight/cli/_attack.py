@@ -14,6 +14,7 @@ from bantamweight.cli._options import (
     ChannelsOption,
     ClassesOption,
     DataArgument,
+    DeviceOption,
     JsonOption,
     ModelArgument,
     SizeOption,
@@ -70,6 +71,7 @@ def attack(
     precision: Annotated[
         str | None, typer.Option("--precision", help="Of gradients: fp32 or bf16 (default: what the processor has).")
     ] = None,
+    device: DeviceOption = "auto",
     split: Annotated[str | None, typer.Option("--split", help="Default: test, else val, else everything.")] = None,
     weights: WeightsOption = None,
     classes: ClassesOption = None,
@@ -94,6 +96,8 @@ def attack(
     _, chosen, names = judged_images(variant, data, split=split, n=n, trust=trust)
     plan = with_settings(attack or protocol, settings)
     judged: Variant | Oracle = variant
+    if device != "auto" and (self_test or artifact is not None):
+        raise InputError("a self-test, and an exported file, run on the processor; leave out --device")
     if artifact is not None:
         if gradients is not None or self_test:
             raise InputError("an exported file is attacked in fp32 and as it is; leave out --precision and --self-test")
@@ -123,6 +127,7 @@ def attack(
         audit,
         checks,
         precision,
+        device,
         seed,
         None if artifact is None else hashlib.blake2b(artifact.read_bytes()).hexdigest(),
         _content(chosen),
@@ -143,6 +148,7 @@ def attack(
             precision=gradients,
             seed=seed,
             batch=batch,
+            device=device,
             out=out or _home(question),
             classes=len(names),
             trust=trust,

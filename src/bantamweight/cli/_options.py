@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from bantamweight.variants import Variant
 
 StoreOption = Annotated[Path | None, typer.Option("--store", help="Where results are kept (default .bantam).")]
+DeviceOption = Annotated[
+    str, typer.Option("--device", help="Where models are attacked: cpu or cuda (default: what is there).")
+]
 TrustOption = Annotated[bool, typer.Option("--trust", help="Allow module:function code from the working directory.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout.")]
 ModelArgument = Annotated[

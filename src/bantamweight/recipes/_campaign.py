@@ -253,6 +253,7 @@ def claim(out: Path, question: Question, spec: dict[str, Any], plan: Cascade) ->
         "seed": question.seed,
         "precision": question.oracle.precision,
         "access": question.oracle.access,
+        "device": question.oracle.device.type,
         "asked": fingerprint([type(question.oracle.proposer).__qualname__, question.oracle.proposer.state_dict()]),
     }
     path = out / "question.json"

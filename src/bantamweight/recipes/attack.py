@@ -45,12 +45,14 @@ def attack(
     precision: str = "fp32",
     seed: int = 0,
     batch: int = 256,
+    device: str = "auto",
     trust: bool = False,
 ) -> Verdicts:
     """Attack `model` on `images` (floats in [0, 1]) and say per image what became of it.
 
     `use` is an attack by name (`pgd`), with settings (`{"use": "pgd", "steps": 40}`) or made already; `against` is a
-    threat such as `linf 8/255`. `targets` makes it targeted. `trust` lets code run that is not ours: a Variant's own,
+    threat such as `linf 8/255`. `targets` makes it targeted, `device` says where (`auto`: CUDA
+    where there is some, else the processor). `trust` lets code run that is not ours: a Variant's own,
     an attack `module:function`. The model is left as it was. Raises InputError.
     """
     if precision not in ("fp32", "bf16"):
@@ -58,5 +60,5 @@ def attack(
     budget = threat(against)
     method = use if isinstance(use, Attack) else configure("attacks", use, trust=trust).make(budget)
     module = build(model, trust=trust) if isinstance(model, Variant) else model
-    asked = oracle(module, precision="bf16" if precision == "bf16" else "fp32")
+    asked = oracle(module, precision="bf16" if precision == "bf16" else "fp32", device=device)
     return run(method, asked, images, labels, budget, targets=targets, until=until, seed=seed, batch=batch)

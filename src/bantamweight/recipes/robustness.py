@@ -25,7 +25,7 @@ from bantamweight.attacks._transferred import transferred
 from bantamweight.attacks.checks import Check, examine, telling
 from bantamweight.errors import InputError
 from bantamweight.machine import describe
-from bantamweight.oracle import Oracle, oracle
+from bantamweight.oracle import Oracle, device_of, oracle
 from bantamweight.parts import configure
 from bantamweight.recipes._answer import Audit, Robustness
 from bantamweight.recipes._asked import REFERENCE, check_classes, has_reference, refuse_access, refuse_audit, sound
@@ -58,6 +58,7 @@ def robustness(
     precision: Literal["fp32", "bf16"] | None = None,
     seed: int = 0,
     batch: int = 256,
+    device: str = "auto",
     out: Path | None = None,
     classes: int | None = None,
     trust: bool = False,
@@ -69,7 +70,8 @@ def robustness(
     a class, one per image, each image's least likely one, or all classes in turn (an image stands that reached none).
     `audit` survivors are given to the reference ensemble; all of them are where a check fails or the audit breaks one,
     unless `escalate` says no. `starts` are adversarial images of another variant, tried first and counted apart.
-    `precision` is that of the gradients (bf16 where the processor has it, when None); verdicts are float32. With `out`
+    `precision` is that of the gradients (bf16 where the processor has it, when None); verdicts are float32. `device` is
+    where a model is attacked that is no oracle (`auto`: CUDA where there is some, else the processor). With `out`
     everything goes to that folder as it comes, and a run that was killed goes on from there. `classes` is how many the
     data has, where that is known; `trust` lets a Variant's own code run. Raises InputError when any of this does not
     fit.
@@ -81,7 +83,7 @@ def robustness(
     refuse_audit(audit, budget)
     sound(images, labels, targets, starts, checks, precision)
     images, labels = images.detach(), labels.long()
-    asked = _oracle(model, precision, trust)
+    asked = _oracle(model, precision, device, trust)
     plan, spec = _plan(protocol, attack, budget, starts is not None, trust)
     refuse_access(asked, plan, audit)
     with _answerable(model):
@@ -149,12 +151,17 @@ def _foreign(model: Variant | nn.Module | Oracle) -> bool:
     return isinstance(model, Variant) and ":" in model.factory
 
 
-def _oracle(model: Variant | nn.Module | Oracle, precision: Literal["fp32", "bf16"] | None, trust: bool) -> Oracle:
+def _oracle(
+    model: Variant | nn.Module | Oracle, precision: Literal["fp32", "bf16"] | None, device: str, trust: bool
+) -> Oracle:
     if isinstance(model, Oracle):
         return model
-    if precision is None:
-        precision = "bf16" if "BF16" in str(describe()) else "fp32"
-    return oracle(build(model, trust=trust) if isinstance(model, Variant) else model, precision=precision)
+    home = device_of(device)
+    if precision is None and home.type == "cuda":
+        precision = "bf16" if torch.cuda.is_bf16_supported() else "fp32"
+    elif precision is None:
+        precision = "bf16" if home.type == "cpu" and "BF16" in str(describe()) else "fp32"
+    return oracle(build(model, trust=trust) if isinstance(model, Variant) else model, precision=precision, device=home)
 
 
 def _plan(

@@ -75,20 +75,22 @@ def run(
     overrides: Iterable[str] = (),
     store: str | os.PathLike[str] | None = None,
     threads: int | None = None,
+    device: str = "auto",
     trust: bool = False,
     progress: Callable[[Progress], None] | None = None,
 ) -> Run:
     """Run a study (a path, a bundled name or a mapping) to its facts; what is finished already is not done again.
 
-    `overrides` are lines such as `train.0.epochs=2`; `threads` come before what the study says. Raises InputError for
-    whatever is wrong with the study or the data, StoreError when the store can't be used; KeyboardInterrupt leaves
-    everything finished in place.
+    `overrides` are lines such as `train.0.epochs=2`; `threads` come before what the study says; `device` is where
+    models are attacked (`auto`: CUDA where there is some, else the processor; trainings take the best there is). Raises
+    InputError for whatever is wrong with the study or the data, StoreError when the store can't be used;
+    KeyboardInterrupt leaves everything finished in place.
     """
     if threads is not None and not 1 <= threads <= 1024:
         raise InputError(f"expected 1 to 1024 threads, got {threads}")
     checked = spec.read(study, overrides=overrides, trust=trust)
     with pinned(threads or checked.threads) as count:
-        planned, data = prepare(checked, threads=count, trust=trust)
+        planned, data = prepare(checked, threads=count, device=device, trust=trust)
         home = Store(store or os.environ.get("BANTAM_STORE") or STORE)  # no folder for a study that can't be meant
         name = _name(planned)
         with home.planned(name, planned.keys):
@@ -109,12 +111,14 @@ def pinned(threads: int | None) -> Iterator[int]:
         torch.set_num_threads(before)
 
 
-def prepare(study: Study, *, threads: int, trust: bool = False) -> tuple[Plan, Data]:
+def prepare(study: Study, *, threads: int, device: str = "auto", trust: bool = False) -> tuple[Plan, Data]:
     """The data of a study, read, and the plan of its jobs."""
     from bantamweight.data import load
+    from bantamweight.oracle import device_of
 
+    home = str(device_of(device))
     data = load(study.data, trust=trust)
-    return plan(study, subject(data), threads=threads, trust=trust), data
+    return plan(study, subject(data), threads=threads, device=home, trust=trust), data
 
 
 def _name(planned: Plan) -> str:
@@ -174,6 +178,7 @@ class _Desk:
                 inputs={key: self.store.job(value) for key, value in job.inputs.items()},
                 data=self.data,
                 threads=self.planned.threads,
+                device=self.planned.device,
                 trust=self.planned.trust,
                 path=str(job.labels.get("path", "")),
                 tell=lambda done, text: say(min(done, 0.999), text),

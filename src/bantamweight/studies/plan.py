@@ -100,6 +100,7 @@ class Plan:
     jobs: tuple[Job, ...]
     threads: int
     trust: bool = False
+    device: str = "cpu"
 
     @property
     def keys(self) -> list[str]:
@@ -186,8 +187,8 @@ def _plain(value: Any) -> Any:
 class Planner:
     """Collects jobs and variants while the blocks of a study are gone through."""
 
-    def __init__(self, study: Study, subject: Subject, threads: int, trust: bool) -> None:
-        self.study, self.subject, self.threads, self.trust = study, subject, threads, trust
+    def __init__(self, study: Study, subject: Subject, threads: int, device: str, trust: bool) -> None:
+        self.study, self.subject, self.threads, self.device, self.trust = study, subject, threads, device, trust
         self.variants: dict[str, Variety] = {}
         self.jobs: list[Job] = []
 
@@ -203,7 +204,7 @@ class Planner:
     ) -> str:
         """A job of a kind; returns its key. The same job asked for twice is one job."""
         module = f"{KINDS}.{kind}"
-        environment: dict[str, Any] = {"threads": self.threads, "device": "cpu"}
+        environment: dict[str, Any] = {"threads": self.threads, "device": self.device}
         if kind in TIMED or settings.get("kind") == "latency_ms":
             environment["machine"] = machine()
         plain = _plain(settings)
@@ -248,15 +249,15 @@ class Planner:
         return name
 
 
-def plan(study: Study, subject: Subject, *, threads: int, trust: bool = False) -> Plan:
+def plan(study: Study, subject: Subject, *, threads: int, device: str = "cpu", trust: bool = False) -> Plan:
     """The jobs of a study, each after those whose results it needs; raises InputError for what can't be meant."""
     from bantamweight.studies import _chains, _questions
 
-    planner = Planner(study, subject, threads, trust)
+    planner = Planner(study, subject, threads, device, trust)
     planner.add("data", {"split": subject.evaluation})
     for grow in (_chains.train, _chains.compress, _chains.combine):
         grow(planner)
     for ask in (_questions.evaluate, _questions.attack, _questions.explain, _questions.measure):
         ask(planner)
     jobs = sorted(planner.jobs, key=lambda job: ORDER.index(job.kind if job.kind in ORDER else "variant"))
-    return Plan(study, subject, tuple(planner.variants.values()), tuple(jobs), threads, trust)
+    return Plan(study, subject, tuple(planner.variants.values()), tuple(jobs), threads, trust, device)

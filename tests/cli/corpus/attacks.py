@@ -55,6 +55,8 @@ CASES: Cases = {
     "an audit of nothing in particular": case("audit needs an eps", "--attack", "ddn", "--norm", "l2", "--audit", "9"),
     "a level of checks": case("expected --checks to be one of", "--eps", "0.1", "--checks", "some"),
     "a precision": case("expected --precision to be one of", "--eps", "0.1", "--precision", "fp8"),
+    "a device that is not there": case("expected a device that this machine has", "--eps", "0.1", "--device", "mos:3"),
+    "a device for a self-test": case("leave out --device", "--eps", "0.1", "--self-test", "--device", "cpu"),
     "no rows in play": case("at least 1 row", "--eps", "0.1", "--batch", "0"),
     "a run that is not there": case("finished attack", "--eps", "0.1", "--from", "nowhere"),
     "a folder with another answer": Case(other_answer, "another question"),

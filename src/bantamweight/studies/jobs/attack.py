@@ -48,7 +48,7 @@ def attack(
     images, labels = chosen.floats(index), chosen.labels[index]
     budget = part(place, "threats", threat)
     method = part(place, "attacks", attack, budget)
-    judge = oracle(build(place.variant(), trust=place.trust), precision=precision)
+    judge = oracle(build(place.variant(), trust=place.trust), precision=precision, device=place.device)
     started = time.perf_counter()
     targets = aim(place, target, labels)
     clean = load_file(place.inputs["clean"] / "logits.safetensors")["logits"][index]

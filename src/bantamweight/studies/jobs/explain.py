@@ -135,7 +135,9 @@ def _scene(
     budget = part(place, "threats", threat)
     method = part(place, "attacks", attack, budget)
     targets = aim(place, target, labels)
-    verdicts = run(method, oracle(module), images, labels, budget, targets=targets, until="budget", seed=seed)
+    verdicts = run(
+        method, oracle(module, device=place.device), images, labels, budget, targets=targets, until="budget", seed=seed
+    )
     return _Scene(index, images, labels, clean, verdicts, logits_of(module, verdicts.images))
 
 

@@ -26,7 +26,7 @@ def minimum_eps(
     most = part(place, "threats", threat)
     found = smallest_eps(
         part(place, "attacks", attack, most),
-        oracle(build(place.variant(), trust=place.trust)),
+        oracle(build(place.variant(), trust=place.trust), device=place.device),
         chosen.floats(index),
         chosen.labels[index],
         most,

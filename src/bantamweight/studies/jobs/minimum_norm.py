@@ -44,6 +44,7 @@ def minimum_norm(
         seed=seed,
         out=place.scratch / "verdicts",
         classes=len(place.data.classes),
+        device=place.device,
         trust=place.trust,
         heard=heard(place),
     )

@@ -60,6 +60,7 @@ def protocol(
         seed=seed,
         out=place.scratch / "verdicts",
         classes=len(place.data.classes),
+        device=place.device,
         trust=place.trust,
         heard=heard(place),
     )
