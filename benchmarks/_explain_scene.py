@@ -36,7 +36,7 @@ def net_for(options: argparse.Namespace, size: int | None = None) -> nn.Module:
 
 
 def images_for(options: argparse.Namespace, size: int | None = None, n: int | None = None) -> Tensor:
-    """The first images of the shared CIFAR-10 test, enlarged if need be, or random ones."""
+    """The first images of the CIFAR-10 (JPEG) test, enlarged if need be, or random ones."""
     side, count, home = size or options.size, n or options.n, os.environ.get("BANTAM_DATA")
     test = Path(home or ".") / "cifar10" / "test.parquet"
     if home is None or not test.is_file():
@@ -51,7 +51,7 @@ def head(options: argparse.Namespace, title: str) -> None:
     where = f"{describe()}; {torch.get_num_threads()} threads; load at start {os.getloadavg()[0]:.1f}"
     home = os.environ.get("BANTAM_DATA")
     seen = (
-        "the shared CIFAR-10 test" if home and (Path(home) / "cifar10" / "test.parquet").is_file() else "random images"
+        "the CIFAR-10 (JPEG) test" if home and (Path(home) / "cifar10" / "test.parquet").is_file() else "random images"
     )
     weights = "given weights" if options.weights else "random weights"
     print(f"\n## {title}\n\n`python benchmarks/explainers.py {' '.join(sys.argv[1:])}`\n")

@@ -211,7 +211,9 @@ def main(options: argparse.Namespace) -> None:
     scenes = [scene(name, options) for name in options.nets]
     chosen = duels(options)
     needed = [name for name in LIBRARIES if any(one.library == name for duel in chosen for one in duel.peers)]
-    head(options, "Smallest perturbations beside other libraries", [version(name) for name in needed if peer(name)])
+    libraries = [version(name) for name in needed if peer(name)]
+    exact = "float32, which every attack here asks for"
+    head(options, "Smallest perturbations beside other libraries", libraries, exact)
     rows = []
     for of in scenes:
         size, said = fastest(of)

@@ -33,7 +33,7 @@ BUDGETS = {
 """The threats each net is judged under."""
 
 WHOLE = 8000
-"""Images in the shared test."""
+"""Images in the test."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def shared() -> Path:
 
 
 def variant(name: str) -> Variant:
-    """`resnet20` and `resnet2b` with the shared weights; anything else as `load_model` takes it."""
+    """`resnet20` and `resnet2b` with the public weights; anything else as `load_model` takes it."""
     models = shared() / "models"
     if name == "resnet20":
         return load_model(name, weights=models / "resnet20.safetensors")
@@ -73,7 +73,7 @@ def variant(name: str) -> Variant:
 
 
 def scene(name: str, options: argparse.Namespace) -> Scene:
-    """A net and the first `--n` images of the shared CIFAR-10 test."""
+    """A net and the first `--n` images of the CIFAR-10 (JPEG) test."""
     net, device = variant(name), torch.device(options.device)
     _, split, _ = judged_images(net, str(shared() / "data" / "cifar10" / "test.parquet"), n=options.n)
     module, images, labels = build(net).to(device), split.floats(), split.labels.long()
@@ -122,15 +122,18 @@ def interleaved(calls: dict[str, Callable[[int], T]], repeats: int) -> dict[str,
     return found
 
 
-def head(options: argparse.Namespace, title: str, libraries: Iterable[str] = ()) -> None:
-    """When, where and with what: the lines above a table."""
+def head(options: argparse.Namespace, title: str, libraries: Iterable[str] = (), gradients: str = "") -> None:
+    """When, where and with what: the lines above a table; `gradients` where they are not as `options` say."""
     load = f"load at start {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "load unknown"
     with_what = ", ".join([versions(["torch", "numpy", "bantamweight"]), *libraries])
     where = f"{describe()}; {torch.get_num_threads()} threads; {load}"
     if options.device != "cpu":
         where += f"; {torch.cuda.get_device_name()}"
     print(f"\n## {title}\n\n`{_command()}`\n")
-    print(f"{date.today().isoformat()}; {where}; {with_what}; our gradients in {precision(options)}", end="; ")
+    print(
+        f"{date.today().isoformat()}; {where}; {with_what}; our gradients in {gradients or precision(options)}",
+        end="; ",
+    )
     print(f"n = {options.n}\n", flush=True)
 
 

@@ -1,7 +1,8 @@
 """The attack engine side by side with other libraries, on the same images and the same machine.
 
-The rows of `benchmarks/attacks.md` come from these command lines, run from the root of the checkout while nothing else
-runs (the load at the start is printed with every table):
+The rows of `benchmarks/attacks.md` come from these command lines or pieces of them, run from the root of the checkout;
+those with `--threads 1` beside other work, the others while nothing else runs (the load at the start is printed with
+every table). What has no rows there has not been run yet:
 
     export BANTAM_DATA=FOLDER PEERS="FOLDER ..."
     python benchmarks/attacks.py verdicts --peers $PEERS
@@ -53,7 +54,7 @@ def _shared_options(name: str) -> argparse.ArgumentParser:
     """What every command takes."""
     parser = argparse.ArgumentParser(add_help=False)
     add = parser.add_argument
-    add("--n", type=int, default=IMAGES.get(name, 512), help="the first N images of the shared test")
+    add("--n", type=int, default=IMAGES.get(name, 512), help="the first N test images")
     add("--nets", nargs="+", default=["resnet20", "resnet2b"], help="or any model that load_model takes")
     add("--threat", action="append", help="such as 'linf 8/255'; default: each net's own")
     add("--threads", type=int, default=describe().cores)

@@ -1,7 +1,8 @@
 """Compression measured: what a cut costs, what it saves, and how that compares with other libraries.
 
-The rows of `benchmarks/compression.md` come from these command lines, run from the root of the checkout while nothing
-else runs (the load at the start is printed with every table):
+The rows of `benchmarks/compression.md` come from these command lines, run from the root of the checkout: those with
+`--threads 1` beside other work, the others while nothing else runs (the load at the start is printed with every table).
+What has no rows there has not been run yet:
 
     export BANTAM_DATA=FOLDER
     python benchmarks/compression.py monotone

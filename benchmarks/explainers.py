@@ -10,8 +10,10 @@ else runs (the load at the start is printed with every table):
     python benchmarks/explainers.py perturbation
     python benchmarks/explainers.py perturbation --model resnet20 --weights resnet20.safetensors
     python benchmarks/explainers.py memory
-    python benchmarks/explainers.py cost
-    python benchmarks/explainers.py scores --model small_cnn --seeds 10 11 12
+    python benchmarks/explainers.py cost --model resnet20 --weights resnet20.safetensors --sizes 32 --threads 1
+    python benchmarks/explainers.py scores --model small_cnn --seeds 10 11 12 --threads 1
+    python benchmarks/explainers.py scores --model small_cnn --seeds 30 31 32 --threads 1 \\
+        --metrics pointing_game iou pixel_auc localisation_error
     python benchmarks/explainers.py inversion --model resnet20 --weights resnet20.safetensors
 
 Where BANTAM_DATA names a folder with CIFAR-10, images come from its test; elsewhere they are random. Nets have random

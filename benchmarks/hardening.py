@@ -2,17 +2,17 @@
 
 The rows of `benchmarks/hardening.md` come from these command lines, run from the root of the checkout:
 
-    export BANTAM_DATA=FOLDER OMP_NUM_THREADS=2
-    python benchmarks/hardening.py objectives
-    python benchmarks/hardening.py schemes
+    export BANTAM_DATA=FOLDER OMP_NUM_THREADS=1
+    python benchmarks/hardening.py objectives --model simple_cnn --train 2000 --n 300 --audit 9
+    python benchmarks/hardening.py schemes --model simple_cnn --train 2000 --n 300 --audit 9
     python benchmarks/hardening.py overfitting
-    OMP_NUM_THREADS=1 python benchmarks/hardening.py rho
-    python benchmarks/hardening.py throughput        # while nothing else runs; and with --mode eval
+    python benchmarks/hardening.py rho
+    OMP_NUM_THREADS=2 python benchmarks/hardening.py throughput   # alone; also with --mode eval, and --batch 128
 
-`objectives` and `schemes` train a small net on 4,000 images of CIFAR-10 (JPEG) at eps 4/255 and judge it on the first N
-of the test: clean, and by the protocol `fast` with an audit. They are there to show that each of them trains and what
-each costs, in one seed and few epochs; they rank nothing. `throughput` times an epoch of PGD-AT beside the textbook
-loop (float32, row-major, at its own fastest batch size), in turns, and compares what both nets are worth.
+`objectives` and `schemes` train a small net on CIFAR-10 (JPEG) at eps 4/255 and judge it on the first N of the test:
+clean, and by the protocol `fast` with an audit. They are there to show that each of them trains and what each costs, in
+one seed and few epochs; they rank nothing. `throughput` times an epoch of PGD-AT beside the textbook loop (float32,
+row-major, at its own fastest batch size), in turns, and compares what both nets are worth.
 """
 
 from __future__ import annotations

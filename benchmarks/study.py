@@ -38,7 +38,10 @@ def one(facts: Sequence[Fact], metric: str, **columns: object) -> Fact | None:
 
 
 def rows(title: str, header: Sequence[str], cells: Iterable[Sequence[str]]) -> None:
-    """One Markdown table."""
+    """One Markdown table; nothing where there are no cells."""
+    cells = list(cells)
+    if not cells:
+        return
     print(f"\n## {title}\n")
     print("| " + " | ".join(header) + " |")
     print("|" + "---|" * len(header))

@@ -36,7 +36,9 @@ __all__ = ["attack"]
 NormOption = Annotated[str, typer.Option("--norm", help="linf, l2, l1 or l0.")]
 EpsOption = Annotated[
     str | None,
-    typer.Option("--eps", help="The budget in pixels of [0, 1], such as 8/255; none: the smallest is sought."),
+    typer.Option(
+        "--eps", help="The budget in pixels of [0, 1], such as 8/255; none: the smallest is sought (--attack ddn)."
+    ),
 ]
 SettingOption = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting of it.")]
 
