@@ -222,7 +222,7 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
         ("rows.images, rows.eps)", "rows.images, 0.5 * rows.eps)"),
     ],
     "attacks/_patience.py": [
-        ("torch.minimum(best, margin(", "torch.minimum(best, -margin("),
+        ("torch.fmin(best, margin(", "torch.minimum(best, -margin("),
         ("best * every < hope *", "best * every > hope *"),
         ("(then - best) * left", "(best - then) * left"),
     ],
