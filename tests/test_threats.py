@@ -17,6 +17,7 @@ from bantamweight import rng
 from bantamweight.errors import InputError
 from bantamweight.parts import find
 from bantamweight.threats import NORMS, TOLERANCE, _level, l0, l1, l2, linf, sizes
+from bantamweight.threats._core import moved
 
 ALL = pytest.mark.parametrize("norm", NORMS.values(), ids=NORMS)
 CONVEX = pytest.mark.parametrize("norm", [NORMS["linf"], NORMS["l2"], NORMS["l1"]], ids=lambda norm: norm.name)
@@ -421,3 +422,8 @@ def test_keys_decide_the_sample():
     keys, budgets = rng.image_keys(images), torch.full((3,), 0.1)
     whole = linf(eps=0.1).norm.sample(images, budgets, keys, "start")
     assert torch.equal(linf(eps=0.1).norm.sample(images[1:], budgets[1:], keys[1:], "start"), whole[1:])
+
+
+def test_a_move_beyond_the_box_ends_on_its_wall():
+    points, way = torch.tensor([[[[0.9, 0.1, 0.5]]]]), torch.tensor([[[[1.0, -1.0, 0.0]]]])
+    assert moved(points, way, torch.full((1, 3), 0.5)).tolist() == [[[[1.0, 0.0, 0.5]]]]
