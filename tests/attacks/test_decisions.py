@@ -87,6 +87,27 @@ def test_a_row_without_an_adversarial_start_fails_and_stops(case):
 
 
 @pytest.mark.parametrize("case", SHORT)
+def test_a_start_of_a_third_class_is_none_for_a_target(case):
+    threat = SHORT[case][1]
+    attack = (boundary if case == "boundary" else hop_skip_jump)(threat, draws=5)
+
+    class Unreachable(torch.nn.Module):
+        """Bright, dark, and a third class that no image is of."""
+
+        def forward(self, images):
+            bright = images.flatten(1).mean(dim=1) - 0.5
+            return torch.stack([bright, -bright, torch.full_like(bright, -9.0)], dim=1)
+
+    images, model = images_in_box(3) / 2, Unreachable()
+    labels, targets = torch.ones(3, dtype=torch.int64), torch.full((3,), 2)
+    starts = torch.ones_like(images)  # of class 0
+    verdicts = run(attack, oracle(model, fold=False), images, labels, threat, targets=targets, until="converged",
+                   starts=starts)  # fmt: skip
+    assert not verdicts["success"].any()
+    assert (verdicts["forwards"] == 6).all(), "the start, and five draws of noise"
+
+
+@pytest.mark.parametrize("case", SHORT)
 def test_rows_do_not_know_who_else_is_in_the_batch(case):
     attack, threat = SHORT[case]
     model, images = Convolutional().eval(), images_in_box(12)

@@ -264,3 +264,16 @@ def test_a_slope_that_is_no_number_loses_no_image(name, settings):
     until = "first" if name == "pgd" else "converged"
     for net in (inner, Rooted(inner)):
         assert run(made, oracle(net), images, labels, threat, until=until)["success"].all(), type(net)
+
+
+def test_the_last_steps_of_ddn_go_straight_to_the_boundary():
+    model, images = linear(), grey_images(24)
+    labels = model(images).argmax(dim=1)
+    exact = distances("l2", model, images, labels)
+    worst = []
+    for search in (0, 10):
+        made, threat = attack("ddn", "l2", steps=40, search=search)
+        verdicts = run(made, oracle(model, fold=False), images, labels, threat, until="converged")
+        worst.append(float((torch.tensor(verdicts["size_l2"]) / exact).max()))
+    assert worst[0] > 1.1
+    assert worst[1] < 1.00001
