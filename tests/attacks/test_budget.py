@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ import torch
 from bantamweight.attacks._auto import plan
 from bantamweight.attacks._auto_rules import halving, sparse
 from bantamweight.attacks._core import run
+from bantamweight.attacks._objectives import probability_margin
 from bantamweight.attacks._parts import likeliest, momentum
 from bantamweight.attacks._problem import NO_LANE
 from bantamweight.errors import InputError
@@ -203,6 +205,24 @@ def test_the_probability_margin_attack_sets_out_twice():
         seen.append(float(moved.mean()))
     rate = [0.1 * (1 + math.cos(math.pi * step / 4)) for step in (0, 1, 2, 3)] * 2
     assert seen == pytest.approx([min(step, 0.1) for step in rate], abs=1e-6)
+
+
+def test_the_probability_margin_attack_climbs_one_term_at_a_time():
+    """Logarithms of single probabilities in the first half, lane by lane, and their margin in the second."""
+    attack, images = made("pma", linf(eps=0.1), steps=8), grey_images(2)
+    logits, labels = torch.tensor([[2.0, 1.0, 0.0], [0.5, 3.0, 1.0]]), torch.tensor([0, 1])
+    shares = logits.log_softmax(dim=1)
+    state = {"points": images.clone()}
+    for targets, own, rival in ((torch.tensor([-1, -1]), (0, 1), (1, 2)), (torch.tensor([2, 0]), (2, 0), (0, 1))):
+        sign = 1.0 if int(targets.max()) < 0 else -1.0
+        rows = [replace(rows_of(images, labels, step=step), targets=targets, lane=torch.full((2,), lane))
+                for step, lane in ((0, 0), (3, 1), (4, 0), (7, 1))]  # fmt: skip
+        said = [attack.ask(one, state).objective(logits, labels, targets) for one in rows]
+        assert torch.allclose(said[0], -sign * shares[[0, 1], list(own)], atol=1e-5)
+        assert torch.allclose(said[1], sign * shares[[0, 1], list(rival)], atol=1e-5)
+        margins = probability_margin(logits, labels, targets)
+        assert torch.equal(said[2], margins)
+        assert torch.equal(said[3], margins)
 
 
 @pytest.mark.parametrize(

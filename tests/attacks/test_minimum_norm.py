@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from bantamweight.attacks import fmn as fmn_file
 from bantamweight.attacks._core import run
 from bantamweight.errors import InputError
 from bantamweight.oracle import margin, oracle
@@ -277,3 +278,11 @@ def test_the_last_steps_of_ddn_go_straight_to_the_boundary():
         worst.append(float((torch.tensor(verdicts["size_l2"]) / exact).max()))
     assert worst[0] > 1.1
     assert worst[1] < 1.00001
+
+
+def test_fmn_never_looks_farther_than_where_it_has_been():
+    radius, change, broken = torch.tensor([1.0, 1.0, 1.0]), torch.full((3,), 0.1), torch.tensor([True, True, False])
+    best = torch.tensor([0.5, 2.0, 0.5])
+    assert fmn_file._continuous(radius, change, broken, best).tolist() == pytest.approx([0.5, 0.9, 1.1])
+    counted = fmn_file._counted(torch.tensor([9.0, 9.0, 1.0]), change, broken, torch.tensor([3.0, 20.0, 5.0]))
+    assert counted.tolist() == [3.0, 8.0, 2.0]

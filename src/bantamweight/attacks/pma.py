@@ -55,9 +55,9 @@ def pma(threat: Threat, *, steps: int = 100, restarts: int = 1) -> Attack:
 
 
 def _rival(logits: Logits, labels: Labels, targets: Labels) -> Float[Tensor, " b"]:
-    """The log-odds of the best other class; minus that where there is a target for it to make room for.
+    """The logarithm of the best other class's probability; minus that where there is a target for it to make room for.
 
-    `cross_entropy` is minus the log-odds of the label's own probability: a probability itself rounds to 0 or 1.
+    `cross_entropy` is minus the logarithm of the label's own: a probability itself rounds to 0 or 1.
     """
     wanted = torch.where(targets >= 0, targets, labels)[:, None]
     rival = logits.detach().scatter(1, wanted, -torch.inf).argmax(dim=1)
