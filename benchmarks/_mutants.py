@@ -188,7 +188,8 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
         ("back = ~even & (gap < 0)", "back = ~even & (gap > 0)"),
         ("better, nearer = (gap < 0) &", "better, nearer = (gap > 0) &"),
         ('(ends["best"] - ends["near"])).clamp(0.0, 1.0)', '(ends["near"] - ends["best"])).clamp(0.0, 1.0)'),
-        ("return ahead[:, 0]", "return -ahead[:, 0]"),
+        # (Its sign alone says nothing: the plane where it is zero stays where it is.)
+        ("None]) - logits.gather(1, labels[:, None])", "None]) + logits.gather(1, labels[:, None])"),
     ],
     "attacks/boundary.py": [
         ("state = put(state, step & found & nearer, ", "state = put(state, step & nearer, "),

@@ -8,14 +8,15 @@ import pytest
 import torch
 from torch import nn
 
+from bantamweight.attacks import cw as cw_file
 from bantamweight.attacks import fmn as fmn_file
 from bantamweight.attacks._core import run
 from bantamweight.errors import InputError
-from bantamweight.oracle import margin, oracle
+from bantamweight.oracle import Answer, margin, oracle
 from bantamweight.parts import configure
 from bantamweight.threats import NORMS, Threat
 from tests.attacks.exact import distances
-from tests.attacks.nets import Convolutional, grey_images, images_in_box, linear
+from tests.attacks.nets import Convolutional, grey_images, images_in_box, linear, rows_of
 from tests.attacks.test_batch import same
 
 CASES = {
@@ -286,3 +287,24 @@ def test_fmn_never_looks_farther_than_where_it_has_been():
     assert fmn_file._continuous(radius, change, broken, best).tolist() == pytest.approx([0.5, 0.9, 1.1])
     counted = fmn_file._counted(torch.tensor([9.0, 9.0, 1.0]), change, broken, torch.tensor([3.0, 20.0, 5.0]))
     assert counted.tolist() == [3.0, 8.0, 2.0]
+
+
+def test_a_success_of_cw_draws_the_threshold_below_what_it_reached():
+    hit, state = torch.tensor([True, True, False]), {"threshold": torch.tensor([1.0, 0.2, 1.0])}
+    state |= {"hit": hit, "best": torch.tensor([0.5, 0.5, 0.5]), "const": torch.ones(3)}
+    turned = cw_file._linf(100, 9, 0.9).turn(state)
+    assert turned["threshold"].tolist() == pytest.approx([0.45, 0.18, 1.0])
+    assert turned["const"].tolist() == [1.0, 1.0, 2.0]
+
+
+@pytest.mark.parametrize("broken", [True, False])
+def test_fab_steps_back_towards_the_image_from_beyond_the_boundary(broken):
+    images = grey_images(2)
+    made, _ = attack("fab", "l2", steps=5)
+    away = images + 0.1
+    state = {**made.init(rows_of(images)), "points": away}
+    logits = torch.tensor([[0.0, 1.0], [0.0, 1.0]]) * (1.0 if broken else -1.0)
+    nothing = torch.zeros(2, dtype=torch.int64)
+    told = made.tell(rows_of(images, step=1), state, Answer(logits.argmax(dim=1), logits, None, nothing, nothing))
+    wanted = torch.lerp(images, away, 0.9) if broken else away
+    assert torch.allclose(told["points"], wanted)
