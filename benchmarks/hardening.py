@@ -209,7 +209,7 @@ def rho(options: argparse.Namespace) -> None:
         "How hard ADMM draws",
         f"{options.model}, {len(data.splits['train']):,} training images, n = {count} (val), seed 0",
     )
-    columns("a tenth kept", " right (val)", " |W - Z| / |W| at the cut", " before the cut", " and after")
+    columns("a tenth kept", " right (val)", " \\|W - Z\\| / \\|W\\| at the cut", " before the cut", " and after")
     sgd = {"use": "sgd", "momentum": 0.9}
     settings = {**BASE, "epochs": 8, "batch": 64, "optimizer": sgd, "rate": 0.1, "weight_decay": 5e-4}
     tenth = {"use": "admm", "sparsity": 0.9, "end": 0.6}
