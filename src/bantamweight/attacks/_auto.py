@@ -137,8 +137,7 @@ def auto(
         eps = radius * rows.eps
         # In float64, because the last bit of a float32 exp or log depends on where in a vector register it falls.
         loss = objective(rows)(answer.logits.double(), rows.labels, rows.aims).float()
-        # A gradient that is no number leads nowhere, and must not take the points along.
-        gradient = torch.nan_to_num(answer.gradient, 0.0, 0.0, 0.0)
+        gradient = answer.gradient
         rises = torch.where(begins, 0, state["rises"] + (loss > state["loss"]))
         better = begins | (loss > state["best_loss"])
         seen = {"best": state["points"], "best_loss": loss, "best_gradient": gradient}
