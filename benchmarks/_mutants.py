@@ -29,6 +29,7 @@ TESTS: dict[str, tuple[str, str]] = {
     "attacks/pma.py": (FIXED, "pma or margin_attack"),
     "attacks/square.py": (f"tests/attacks/test_square.py {FIXED}", "square or random_search"),
     "attacks/_squares.py": (f"tests/attacks/test_square.py {FIXED}", "square or random_search or bumps"),
+    "attacks/_inwards.py": (MINIMUM, "ddn or fmn"),
     "attacks/ddn.py": (MINIMUM, "ddn"),
     "attacks/fmn.py": (MINIMUM, "fmn"),
     "attacks/deepfool.py": (MINIMUM, "deepfool"),
@@ -153,9 +154,14 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
         ("- rows.images, way, column(rate))", "- rows.images, -way, column(rate))"),
         ("torch.where(gap < 0, 1.0 - gamma, 1.0 + gamma)", "torch.where(gap < 0, 1.0 + gamma, 1.0 - gamma)"),
         ("= delta.add_(rows.images).clamp_(0.0, 1.0)", "= delta.add_(rows.images)"),
-        ("closer = (gap < 0) & (size", "closer = (gap > 0) & (size"),
-        ("nearer = searching & ~(gap < 0)", "nearer = searching & (gap < 0)"),
         ('told["points"] * (levels - 1)) / (levels - 1)', 'told["points"] * levels) / levels'),
+    ],
+    "attacks/_inwards.py": [
+        ("on_line, broken = straight(state), gap < 0", "on_line, broken = straight(state), gap > 0"),
+        ("closer = broken & ~on_line &", "closer = broken &"),
+        ("low, high = on_line & ~broken, on_line & broken", "low, high = on_line & broken, on_line & ~broken"),
+        ("rows.images + norm.ball(", "rows.images - norm.ball("),
+        ('return state["low"] + ahead * (', 'return state["high"] - ahead * ('),
     ],
     "attacks/fmn.py": [
         ("torch.addcmul(points, EUCLIDEAN", "torch.addcmul(points, -EUCLIDEAN"),
@@ -167,7 +173,7 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
         ("radius * (1.0 - change), best)", "radius * (1.0 - change), best * 2.0)"),
         ("return torch.where(broken, fewer, more)", "return torch.where(broken, more, fewer)"),
         ("gap.abs() / pace.norm.dual(gradient).clamp_min(1e-12)", "gap.abs()"),
-        ('torch.where(broken, state["low"], middle)', 'torch.where(broken, middle, state["low"])'),
+        ('torch.where(broken, state["inner"], middle)', 'torch.where(broken, middle, state["inner"])'),
     ],
     "attacks/deepfool.py": [
         ("(1.0 + overshoot) * moved).clamp(0.0, 1.0)", "(1.0 + overshoot) * moved)"),

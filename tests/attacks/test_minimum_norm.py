@@ -268,17 +268,29 @@ def test_a_slope_that_is_no_number_loses_no_image(name, settings):
         assert run(made, oracle(net), images, labels, threat, until=until)["success"].all(), type(net)
 
 
-def test_the_last_steps_of_ddn_go_straight_to_the_boundary():
+@pytest.mark.parametrize(
+    ("name", "norm", "settings", "most"),
+    [
+        ("ddn", "l2", {"steps": 40}, 1.00001),
+        ("fmn", "l2", {"steps": 20, "gamma_last": 0.05}, 1.00001),
+        ("fmn", "linf", {"steps": 20, "gamma_last": 0.05}, 1.001),
+        ("fmn", "l1", {"steps": 20, "gamma_last": 0.05}, 1.02),
+    ],
+)
+def test_the_last_steps_go_straight_to_the_boundary(name, norm, settings, most):
+    """`most` is how far from the image the walk's direction lets the boundary be, of the shortest distance."""
     model, images = linear(), grey_images(24)
     labels = model(images).argmax(dim=1)
-    exact = distances("l2", model, images, labels)
-    worst = []
+    exact = distances(norm, model, images, labels)
+    worst, beyond = [], []
     for search in (0, 10):
-        made, threat = attack("ddn", "l2", steps=40, search=search)
+        made, threat = attack(name, norm, search=search, **settings)
         verdicts = run(made, oracle(model, fold=False), images, labels, threat, until="converged")
-        worst.append(float((torch.tensor(verdicts["size_l2"]) / exact).max()))
-    assert worst[0] > 1.1
-    assert worst[1] < 1.00001
+        assert (verdicts["forwards"] == settings["steps"]).all(), "the search is part of the steps"
+        worst.append(float((torch.tensor(verdicts[f"size_{norm}"]) / exact).max()))
+        beyond.append(-float(margin(model(verdicts.images), labels, torch.full_like(labels, -1)).min()))
+    assert beyond[1] < 1e-4 < 0.01 < beyond[0]
+    assert worst[1] < most < worst[0]
 
 
 def test_fmn_never_looks_farther_than_where_it_has_been():

@@ -6,12 +6,11 @@ import torch
 
 from bantamweight.attacks._boundaries import annealed, column, only
 from bantamweight.attacks._core import Attack, Rows, State
+from bantamweight.attacks._inwards import begun, closed_in, seen, straight
 from bantamweight.attacks._objectives import cross_entropy
-from bantamweight.attacks._parts import any_row, select
 from bantamweight.errors import InputError
 from bantamweight.oracle import Answer, Query, margin
-from bantamweight.threats import Norm, Threat
-from bantamweight.types import Bool, Images, Tensor
+from bantamweight.threats import Threat
 
 __all__ = ["ddn"]
 
@@ -46,22 +45,17 @@ def ddn(
     def init(rows: Rows) -> State:
         # No perturbation that the box allows is longer than that.
         farthest = norm.size(torch.maximum(rows.images, 1.0 - rows.images))
-        none = torch.zeros_like(rows.eps)
-        begun = {"points": rows.images.clone(), "radius": torch.full_like(rows.eps, radius), "farthest": farthest}
-        ends = {"best": rows.images.clone(), "size": none + torch.inf, "gap": none, "near": none, "near_gap": none}
-        return {**begun, **{key: leaf.clone() for key, leaf in ends.items()}, "first_gap": none.clone()}
-
-    def searching(rows: Rows, state: State) -> Bool[Tensor, " b"]:
-        return (rows.step >= walked - 1) & state["size"].isfinite()
+        walk = {"points": rows.images.clone(), "radius": torch.full_like(rows.eps, radius), "farthest": farthest}
+        return {**walk, **begun(rows)}
 
     def ask(rows: Rows, state: State) -> Query:
-        descending = (rows.step < steps - 1) & ~searching(rows, state)
+        descending = (rows.step < steps - 1) & ~straight(state)
         return Query(state["points"], "gradient", cross_entropy, descending)
 
     def tell(rows: Rows, state: State, answer: Answer) -> State:
         assert answer.logits is not None
         gap = margin(answer.logits, rows.labels, rows.targets)
-        told = {**state, **_ends(norm, rows, state, gap, rows.step < walked)}
+        told = {**state, **seen(norm, rows, state, gap)}
         if answer.gradient is not None:
             rate, way = annealed(1.0, 0.01, rows.step, steps), norm.steepest(answer.gradient, state["points"])
             delta = torch.addcmul(state["points"] - rows.images, way, column(rate))
@@ -70,39 +64,9 @@ def ddn(
             # In place: memory that is fresh costs more than arithmetic.
             delta.mul_(column(told["radius"] / norm.size(delta).clamp_min(1e-12)))
             told["points"] = delta.add_(rows.images).clamp_(0.0, 1.0)
-        late = searching(rows, told)
-        if any_row(late):
-            told["points"] = select(late, _inwards(rows.images, told), told["points"])
+        told |= closed_in(norm, rows, told, rows.step >= walked - 1)
         if levels is not None:
             told["points"] = torch.round(told["points"] * (levels - 1)) / (levels - 1)
         return told
 
     return Attack("ddn", steps, init, ask, tell, exact=True)
-
-
-def _ends(norm: Norm, rows: Rows, state: State, gap: Tensor, walking: Bool[Tensor, " b"]) -> State:
-    """The smallest adversarial point so far and, on the straight line to it, the last point known to be none."""
-    size = norm.size(state["points"] - rows.images)
-    closer = (gap < 0) & (size < state["size"])
-    first = torch.where(rows.step == 0, gap, state["first_gap"])
-    searching = ~walking & state["size"].isfinite()
-    nearer = searching & ~(gap < 0) & (size > state["near"])
-    # A new best point of the walk lies on another line, of which nothing is known but the image.
-    restart = closer & ~searching
-    return {
-        "best": select(closer, state["points"], state["best"]) if any_row(closer) else state["best"],
-        "size": torch.where(closer, size, state["size"]),
-        "gap": torch.where(closer, gap, state["gap"]),
-        "near": torch.where(restart, 0.0, torch.where(nearer, size, state["near"])),
-        "near_gap": torch.where(restart, first, torch.where(nearer, gap, state["near_gap"])),
-        "first_gap": first,
-    }
-
-
-def _inwards(images: Images, ends: State) -> Images:
-    """Where the margin would be zero between the two ends if it were linear, and a little farther; else halfway."""
-    share = ends["near_gap"] / (ends["near_gap"] - ends["gap"])
-    share = torch.where((share > 0.0) & (share < 1.0), share + 0.02 * (1.0 - share), 0.5)
-    size = torch.where(ends["size"].isfinite(), ends["size"], 1.0)
-    length = ends["near"] + share * (size - ends["near"])
-    return torch.addcmul(images, ends["best"] - images, column(length / size)).clamp_(0.0, 1.0)

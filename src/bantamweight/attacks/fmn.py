@@ -10,6 +10,7 @@ import torch
 
 from bantamweight.attacks._boundaries import annealed, column, like
 from bantamweight.attacks._core import Attack, Rows, State
+from bantamweight.attacks._inwards import begun, closed_in, seen, straight
 from bantamweight.attacks._objectives import negative_margin
 from bantamweight.attacks._parts import any_row, select
 from bantamweight.errors import InputError
@@ -55,6 +56,7 @@ class _Pace:
     alpha_last: float
     gamma: float
     gamma_last: float
+    walked: int
 
     @property
     def rule(self) -> Rule:
@@ -69,22 +71,27 @@ def fmn(
     alpha_last: float | None = None,
     gamma: float = 0.05,
     gamma_last: float = 0.001,
+    search: int = 3,
 ) -> Attack:
     """The smallest perturbation in any norm: gradient steps projected onto a ball whose radius follows the boundary.
 
     Choose it for distances in L0, L1 and L-inf, or from an adversarial start; run it until "converged". The step
     falls from `alpha` to `alpha_last` (a hundredth of it when None) and the radius' relative change from `gamma` to
-    `gamma_last`, by half a cosine. From a start that is not the image itself, ten halvings find the boundary between
-    the two first. Costs `steps` forwards and `steps` - 1 backwards, and ten forwards more from a start. Raises
-    InputError for settings that do not fall.
+    `gamma_last`, by half a cosine. The last `search` of the steps (none in the paper, none in L0) go from the best
+    point straight towards the image: in few steps the descent may not have come back to where it was best. From a start
+    that is not the image itself, ten halvings find the boundary between the two first. Costs `steps` forwards and at
+    most `steps` - 1 backwards, and ten forwards more from a start. Raises InputError for settings that do not fall.
     """
     last = alpha / 100.0 if alpha_last is None else alpha_last
-    if steps < 1 or not alpha >= last > 0.0 or not 1.0 > gamma >= gamma_last > 0.0:
+    if steps < 1 or not alpha >= last > 0.0 or not 1.0 > gamma >= gamma_last > 0.0 or search < 0:
         raise InputError(
-            "expected steps >= 1, alpha >= alpha_last > 0 and 1 > gamma >= gamma_last > 0, "
-            f"got steps={steps}, alpha={alpha:g}, alpha_last={last:g}, gamma={gamma:g}, gamma_last={gamma_last:g}"
+            "expected steps >= 1, alpha >= alpha_last > 0, 1 > gamma >= gamma_last > 0 and search >= 0, got "
+            f"steps={steps}, alpha={alpha:g}, alpha_last={last:g}, gamma={gamma:g}, gamma_last={gamma_last:g}, "
+            f"search={search}"
         )
-    return _descent(_Pace(threat.norm, steps, alpha, last, gamma, gamma_last))
+    # In L0 the radius counts pixels, and tries one less after every success.
+    walked = steps - (0 if threat.norm.name in COUNTED else min(search, steps // 2))
+    return _descent(_Pace(threat.norm, steps, alpha, last, gamma, gamma_last, walked))
 
 
 def _descent(pace: _Pace) -> Attack:
@@ -99,32 +106,33 @@ def _descent(pace: _Pace) -> Attack:
         middle = _between(norm, rows, one / 2) if any_row(started) else rows.images
         return {
             "points": select(started, middle, rows.images),
-            "low": zero,
-            "high": one,
+            # Shares of the start: not known to be adversarial, and known to be.
+            "inner": zero,
+            "outer": one,
             # Steps taken; below zero while the boundary is being looked for.
             "turn": torch.where(started, -SEARCH, 0),
             "radius": one.clone() if pace.rule is _counted else one * torch.inf,
-            "best": farthest,
-            "farthest": farthest.clone(),
-            "found": torch.zeros_like(started),
+            "farthest": farthest,
+            **begun(rows),
         }
 
     def ask(rows: Rows, state: State) -> Query:  # noqa: ARG001
-        descending = (state["turn"] >= 0) & (state["turn"] < steps - 1)
+        descending = (state["turn"] >= 0) & (state["turn"] < steps - 1) & ~straight(state)
         return Query(state["points"], "gradient", negative_margin, descending)
 
     def tell(rows: Rows, state: State, answer: Answer) -> State:
         assert answer.logits is not None
         gap, searching = margin(answer.logits, rows.labels, rows.targets), state["turn"] < 0
-        told = state
+        told = {**state, **seen(norm, rows, state, gap)}
         if answer.gradient is not None:
-            told = {**state, **_step(pace, rows, state, answer.gradient, gap)}
+            told |= _step(pace, rows, told, answer.gradient, gap)
         if any_row(searching):
             halved = _halve(norm, rows, state, gap < 0)
             told = {
                 **told,
                 **{key: torch.where(like(searching, leaf), leaf, told[key]) for key, leaf in halved.items()},
             }
+        told |= closed_in(norm, rows, told, state["turn"] >= pace.walked - 1)
         return {**told, "turn": state["turn"] + 1}
 
     def stop(rows: Rows, state: State) -> Mask:  # noqa: ARG001
@@ -141,25 +149,24 @@ def _between(norm: Norm, rows: Rows, share: Budget) -> Images:
 
 def _halve(norm: Norm, rows: Rows, state: State, broken: Mask) -> State:
     """One halving between the image and the start; after the last, the adversarial end of what is left."""
-    middle = (state["low"] + state["high"]) / 2
-    low, high = torch.where(broken, state["low"], middle), torch.where(broken, middle, state["high"])
-    points = _between(norm, rows, torch.where(state["turn"] == -1, high, (low + high) / 2))
-    return {"points": points, "low": low, "high": high, "radius": norm.size(points - rows.images)}
+    middle = (state["inner"] + state["outer"]) / 2
+    inner, outer = torch.where(broken, state["inner"], middle), torch.where(broken, middle, state["outer"])
+    points = _between(norm, rows, torch.where(state["turn"] == -1, outer, (inner + outer) / 2))
+    return {"points": points, "inner": inner, "outer": outer, "radius": norm.size(points - rows.images)}
 
 
 def _step(pace: _Pace, rows: Rows, state: State, gradient: Images, gap: Tensor) -> State:
     """A step along the gradient, projected onto box and ball of the next radius."""
     turn, points, broken = state["turn"].clamp_min(0), state["points"], gap < 0
-    size = pace.norm.size(points - rows.images)
-    best = torch.where(broken, torch.minimum(state["best"], size), state["best"])
-    found = state["found"] | broken
+    best, found = torch.minimum(state["reached"], state["farthest"]), state["reached"].isfinite()
     radius = pace.rule(state["radius"], annealed(pace.gamma, pace.gamma_last, turn, pace.steps), broken, best)
     if pace.rule is _continuous and any_row(~found):
-        radius = torch.where(found, radius, _reach(pace, state["radius"], size, gap, gradient))
+        reach = _reach(pace, state["radius"], pace.norm.size(points - rows.images), gap, gradient)
+        radius = torch.where(found, radius, reach)
     radius = torch.minimum(radius, state["farthest"])
     rate = annealed(pace.alpha, pace.alpha_last, turn, pace.steps)
     moved = torch.addcmul(points, EUCLIDEAN.steepest(gradient, points), column(rate))
-    return {"points": pace.norm.project(moved, rows.images, radius), "radius": radius, "best": best, "found": found}
+    return {"points": pace.norm.project(moved, rows.images, radius), "radius": radius}
 
 
 def _reach(pace: _Pace, radius: Budget, size: Budget, gap: Tensor, gradient: Images) -> Budget:
