@@ -114,11 +114,12 @@ def decision(walks: int, hops: int) -> Iterator[Duel]:
 
 
 def duels(options: argparse.Namespace) -> list[Duel]:
-    """Those of the families and names that were asked for."""
+    """Those of the families, names and norms that were asked for."""
     every = [duel for steps in options.steps for duel in fixed(steps)]
     every += [*classic(), *decision(options.walks, options.hops)]
     wanted = [duel for duel in every if duel.family in options.family]
-    return [duel for duel in wanted if not options.attacks or duel.spec["use"] in options.attacks]
+    wanted = [duel for duel in wanted if not options.attacks or duel.spec["use"] in options.attacks]
+    return [duel for duel in wanted if not options.norms or duel.norm in options.norms]
 
 
 def others(of: Scene) -> Images:

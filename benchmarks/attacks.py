@@ -16,7 +16,7 @@ every table). What has no rows there has not been run yet:
     python benchmarks/attacks.py batch --n 512
     python benchmarks/attacks.py masked
 
-Pieces of a table, should the machine not be free for long: `--nets resnet2b --threat "linf 2/255"`, `--attacks fmn`.
+Pieces of a table, should the machine not be free for long: `--nets resnet2b --threat "linf 2/255"`, `--attacks fmn --norms l1`.
 On a GPU: `--device cuda`, there with `--nets NAME` of any net that `load_model` takes and its `--threat`.
 
 Peers are whatever of autoattack, adv_lib, foolbox and torchattacks can be imported; `--peers` names folders that hold
@@ -79,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     add = made["minimum"].add_argument
     add("--family", nargs="+", choices=["fixed", "classic", "decision"], default=["fixed", "classic", "decision"])
     add("--attacks", nargs="+", help="of the families, only these: ddn, fmn, cw, deepfool, fab, fab_t, boundary, ...")
+    add("--norms", nargs="+", choices=["linf", "l2", "l1", "l0"], help="only these")
     add("--steps", nargs="+", type=int, default=[100, 1000], help="of DDN and FMN")
     add("--walks", type=int, default=5000, help="steps of the boundary attack")
     add("--hops", type=int, default=20, help="steps of HopSkipJump")

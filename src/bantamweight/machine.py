@@ -1,4 +1,7 @@
-"""The machine a number was measured on, in words that name no host: what a timing needs beside it to be doubted."""
+"""The machine a number was measured on, in words that name no host: what a timing needs beside it to be doubted.
+
+And which of its devices does the work.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-__all__ = ["LIBRARIES", "Machine", "describe", "integer_units", "versions"]
+from bantamweight.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["LIBRARIES", "Machine", "describe", "device_of", "integer_units", "versions"]
 
 LIBRARIES = ("torch", "onnxruntime", "onnx", "numpy")
 """The libraries whose version changes what a model costs or answers."""
@@ -120,3 +129,25 @@ def _read(path: str) -> str:
         return Path(path).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
+
+
+def device_of(name: str | torch.device) -> torch.device:
+    """Where to attack: `auto` is a CUDA device where there is one, else the processor.
+
+    Raises InputError for a device that this machine does not have.
+
+    >>> device_of("cpu")
+    device(type='cpu')
+    """
+    import torch
+
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        home = torch.device(name)
+        torch.empty(1, device=home)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise InputError(f"expected a device that this machine has, such as cpu, got {str(name)[:40]!r}") from error
+    if home.type == "meta":
+        raise InputError("expected a device that computes, got 'meta'; use cpu")
+    return home

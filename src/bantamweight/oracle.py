@@ -18,10 +18,11 @@ import torch
 from torch import Tensor, nn
 
 from bantamweight.errors import AccessError, InputError
+from bantamweight.machine import device_of
 from bantamweight.predict import LARGER, SMALLER, TILE, agreeing, agrees, logits_of, pad, volume
 from bantamweight.types import Bool, Float, Images, Int64, Labels, Logits
 
-__all__ = ["Access", "Answer", "Classes", "Ledger", "Objective", "Oracle", "Query", "device_of", "margin", "oracle"]
+__all__ = ["Access", "Answer", "Classes", "Ledger", "Objective", "Oracle", "Query", "margin", "oracle"]
 
 Access = Literal["white", "score", "decision", "transfer"]
 Precision = Literal["fp32", "bf16"]
@@ -148,9 +149,14 @@ class Oracle:
         if len(images) and "judge" not in self.tiles:
             with torch.no_grad():
                 self._refuse(here[:8])
-                self.tiles["judge"] = agreeing(self.judged, here)
+                self.tiles["judge"] = agreeing(self._probed, here)
         self.ledger.judged += len(images)
         return logits_of(self.judged, here, sizes=self.tiles.get("judge", (TILE,))).to(images.device)
+
+    def _probed(self, images: Images) -> Logits:
+        self.ledger.probed += len(images)
+        logits: Logits = self.judged(images)
+        return logits
 
     def _refuse(self, images: Images) -> None:
         """Raise InputError where nobody could attack: no gradients, a model that answers no logits, or one that writes
@@ -159,7 +165,7 @@ class Oracle:
         if torch.is_inference_mode_enabled():
             raise InputError("torch.inference_mode() leaves no gradients to attack with; attack outside it")
         given = images.clone()
-        written, said = given._version, self.judged(given)
+        written, said = given._version, self._probed(given)
         if not isinstance(said, Tensor) or said.ndim != 2:
             found = f"shape {tuple(said.shape)}" if isinstance(said, Tensor) else type(said).__name__
             raise InputError(
@@ -343,26 +349,6 @@ def _mean(parts: Sequence[Tensor | None]) -> Tensor | None:
     """The mean of several looks; one look is returned as it is."""
     seen = [part for part in parts if part is not None]
     return None if not seen else seen[0] if len(seen) == 1 else torch.stack(seen).mean(dim=0)
-
-
-def device_of(name: str | torch.device) -> torch.device:
-    """Where to attack: `auto` is a CUDA device where there is one, else the processor.
-
-    Raises InputError for a device that this machine does not have.
-
-    >>> device_of("cpu")
-    device(type='cpu')
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        home = torch.device(name)
-        torch.empty(1, device=home)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise InputError(f"expected a device that this machine has, such as cpu, got {str(name)[:40]!r}") from error
-    if home.type == "meta":
-        raise InputError("expected a device that computes, got 'meta'; use cpu")
-    return home
 
 
 def oracle(

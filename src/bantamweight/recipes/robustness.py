@@ -24,8 +24,8 @@ from bantamweight.attacks._core import Attack
 from bantamweight.attacks._transferred import transferred
 from bantamweight.attacks.checks import Check, examine, telling
 from bantamweight.errors import InputError
-from bantamweight.machine import describe
-from bantamweight.oracle import Oracle, device_of, oracle
+from bantamweight.machine import describe, device_of
+from bantamweight.oracle import Oracle, oracle
 from bantamweight.parts import configure
 from bantamweight.recipes._answer import Audit, Robustness
 from bantamweight.recipes._asked import REFERENCE, check_classes, has_reference, refuse_access, refuse_audit, sound

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from bantamweight import facts as fact_table
 from bantamweight.errors import InputError
 from bantamweight.facts import Fact
-from bantamweight.machine import describe
+from bantamweight.machine import describe, device_of
 from bantamweight.studies import _manifest, spec
 from bantamweight.studies._blocks import Study
 from bantamweight.studies._sources import closure, fingerprint
@@ -114,7 +114,6 @@ def pinned(threads: int | None) -> Iterator[int]:
 def prepare(study: Study, *, threads: int, device: str = "auto", trust: bool = False) -> tuple[Plan, Data]:
     """The data of a study, read, and the plan of its jobs."""
     from bantamweight.data import load
-    from bantamweight.oracle import device_of
 
     home = str(device_of(device))
     data = load(study.data, trust=trust)
