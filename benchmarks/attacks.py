@@ -16,7 +16,8 @@ every table). What has no rows there has not been run yet:
     python benchmarks/attacks.py batch --n 512
     python benchmarks/attacks.py masked
 
-Pieces of a table, should the machine not be free for long: `--nets resnet2b --threat "linf 2/255"`, `--attacks fmn --norms l1`.
+Pieces of a table, should the machine not be free for long: `--nets resnet2b --threat "linf 2/255"`, `--attacks fmn
+--norms l1`.
 On a GPU: `--device cuda`, there with `--nets NAME` of any net that `load_model` takes and its `--threat`.
 
 Peers are whatever of autoattack, adv_lib, foolbox and torchattacks can be imported; `--peers` names folders that hold
