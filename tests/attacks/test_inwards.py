@@ -34,7 +34,7 @@ def test_margins_on_the_line_narrow_it_from_both_ends():
     rows, state, far = begun()
     state |= line.closed_in(NORM, rows, state, LATE)
     assert torch.allclose(state["share"], torch.full((2,), 0.51)), "halfway, and 2% of what is left"
-    assert torch.allclose(NORM.size(state["points"] - rows.images), torch.full((2,), 0.51))
+    assert torch.allclose(state["points"], torch.lerp(rows.images, far, 0.51))
     state |= line.seen(NORM, rows, state, torch.tensor([0.5, -0.5]))
     assert torch.equal(state["anchor"], far), "the line stays where it was drawn"
     assert torch.allclose(state["low"], torch.tensor([0.51, 0.0]))
