@@ -166,13 +166,17 @@ def test_the_ledger_counts_every_row_that_the_proposer_saw(scene, name, threat):
     asked = oracle(model, fold=False, fuse=False)
     counter = Counting(asked.proposer)
     object.__setattr__(asked, "proposer", counter)
+    asked.judge(images)
+    judge_probed = asked.ledger.probed
+    assert judge_probed == 8 + TILE + 3 * SMALLER[0], "looked at once, and for a smaller tile that agrees"
     made = attack(name, threat)
     verdicts = run(made, asked, images, labels, threat)
     if made.access == "decision":  # who sees labels alone asks the judge itself
         assert not set(counter.seen) - {8}
         assert asked.ledger.forwards == verdicts["forwards"].sum()
         return
-    assert sum(counter.seen) == asked.ledger.forwards + asked.ledger.padding + asked.ledger.probed
+    probed = asked.ledger.probed - judge_probed
+    assert sum(counter.seen) == asked.ledger.forwards + asked.ledger.padding + probed
     if made.lanes == 1:
         assert asked.ledger.forwards == verdicts["forwards"].sum()
     else:  # an image is not charged for what ran ahead of the lane that broke it
