@@ -191,8 +191,9 @@ def peak(options: argparse.Namespace) -> None:
 
 
 def memory(options: argparse.Namespace) -> None:
-    """One process per row, so that none inherits another's peak."""
+    """A process per run, so that none inherits another's peak; two threads that meet make single runs differ."""
     head(options, "Peak memory, verdicts and images written to a folder")
+    print(f"Medians (least to most) of {options.repeats} runs; what is above the first row is of the medians.\n")
     columns("net", "run", " images", " MB at start", " peak MB", " MB above the first row", " seconds", " robust")
     for name in options.nets:
         text = threats(name, options)[0]
@@ -207,11 +208,22 @@ def memory(options: argparse.Namespace) -> None:
                 words = ["--nets", name, "--n", str(n), "--threads", str(torch.get_num_threads()), "--threat", budget]
                 words += ["--folder", str(options.folder or Path.cwd())]
                 words += [] if options.precision is None else ["--precision", options.precision]
-                at_start, most, seconds, robust = _in_a_process([*words, *more])
+                runs = [_in_a_process([*words, *more]) for _ in range(options.repeats)]
+                at_start, peaks, seconds, robust = (list(column) for column in zip(*runs, strict=True))
+                most = float(np.median(peaks))
                 first = most if first is None else first
                 images = f"{n:,}" + (" (the last ones mirrored)" if n > WHOLE else "")
-                megabytes = f"{at_start:.0f}", f"{most:.0f}", f"{most - first:+.0f}"
-                row(name, label, images, *megabytes, f"{seconds:.1f}", f"{robust:.0f}")
+                peak = f"{most:.0f} ({min(peaks):.0f} to {max(peaks):.0f})"
+                row(
+                    name,
+                    label,
+                    images,
+                    f"{np.median(at_start):.0f}",
+                    peak,
+                    f"{most - first:+.0f}",
+                    spread(seconds),
+                    f"{robust[0]:.0f}",
+                )
 
 
 def _in_a_process(words: list[str]) -> list[float]:
