@@ -106,8 +106,8 @@ class Run:
 
 
 def attacked(of: Scene, text: str, switch: Switch, options: argparse.Namespace) -> Run:
-    """`fast` without checks, from a module to verdicts."""
-    plan = switch.plan(configure("protocols", "fast").make(threat_of(text)))
+    """The protocol without checks, from a module to verdicts."""
+    plan = switch.plan(configure("protocols", options.protocol).make(threat_of(text)))
 
     def call() -> tuple[Ledger, int]:
         oracle = asked(of, options, **switch.oracle)
@@ -122,9 +122,11 @@ def attacked(of: Scene, text: str, switch: Switch, options: argparse.Namespace) 
 
 
 def parts(options: argparse.Namespace) -> None:
-    """One row per speed-up: how much longer `fast` takes without it."""
+    """One row per speed-up: how much longer the protocol takes without it."""
     scenes = [scene(name, options) for name in options.nets]
-    head(options, "What each speed-up buys: `fast`, checks aside")
+    asked_for = ("everything on", *(options.off or [""]))
+    switches = {name: switch for name, switch in SWITCHES.items() if name.startswith(asked_for)}
+    head(options, f"What each speed-up buys: `{options.protocol}`, checks aside")
     print(f"Medians (least to most) of {options.repeats} interleaved runs.\n")
     columns(
         *("net", "threat", "", " seconds", " times everything on", " robust"),
@@ -134,7 +136,7 @@ def parts(options: argparse.Namespace) -> None:
         text = threats(of.name, options)[0]
         calls: dict[str, Callable[[int], Run]] = {
             name: lambda _, switch=switch: attacked(of, text, switch, options)  # type: ignore[misc]  # noqa: B023
-            for name, switch in SWITCHES.items()
+            for name, switch in switches.items()
         }
         runs = interleaved(calls, options.repeats)
         first = float(np.median([run.seconds for run in runs["everything on"]]))

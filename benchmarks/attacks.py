@@ -85,6 +85,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--walks", type=int, default=5000, help="steps of the boundary attack")
     add("--hops", type=int, default=20, help="steps of HopSkipJump")
     made["parts"].add_argument("--batch", type=int, default=64)
+    made["parts"].add_argument("--protocol", default="fast")
+    made["parts"].add_argument("--off", nargs="+", help="beginnings of rows' names; without it all")
     for name in ("memory", "peak"):
         made[name].add_argument("--folder", type=Path, help="where runs write; default: here")
         made[name].add_argument("--steps", nargs="+", type=int, default=[20, 500], help="of PGD")
