@@ -68,7 +68,8 @@ def event(done: float, *, kept: bool = False) -> Progress:
     return Progress(1, 3, "train", "[red]net", done, "epoch 1", kept, 2.0)
 
 
-def test_bars_on_a_terminal_and_lines_elsewhere() -> None:
+def test_bars_on_a_terminal_and_lines_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")  # a dumb one has no bars
     for terminal in (True, False):
         text = io.StringIO()
         console = Console(file=text, force_terminal=terminal, width=100, markup=False, highlight=False)
