@@ -180,6 +180,7 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
         ("onward = (rows.images + (1.0 + overshoot)", "onward = (rows.images - (1.0 + overshoot)"),
         ("rows.labels, rows.targets) < 0", "rows.labels, rows.targets) > 0"),
         ("(1.0 + overshoot) * moved", "(1.0 - overshoot) * moved"),
+        ("torch.where(value > 0, BEYOND, -BEYOND)", "torch.where(value > 0, -BEYOND, BEYOND)"),
     ],
     "attacks/cw.py": [
         ('slope - column(state["const"]', 'slope + column(state["const"]'),

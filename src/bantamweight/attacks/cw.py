@@ -65,7 +65,7 @@ def cw(
 
     Choose it where thoroughness matters more than time; run it until "converged". L2: `rounds` rounds of at most
     `steps` steps (10,000 in the authors' code), a bisection over the constant, from `const` = .001; a round ends when
-    a tenth of it brought nothing. L-inf: the distance is what exceeds a threshold, which falls by `shrink` at each
+    a fifth of it brought nothing. L-inf: the distance is what exceeds a threshold, which falls by `shrink` at each
     success, while the constant, from 1e-5, doubles at each failure. Every row has its own constant, Adam and end.
     `rate` is Adam's, .01 for L2 and .005 for L-inf; `kappa` the margin in logits that an adversarial point must have.
     Costs up to rounds x steps forwards and backwards, L-inf 75 x steps. Raises InputError for other norms.
@@ -91,10 +91,11 @@ def _l2(steps: int, rounds: int, shrink: float) -> _Variant:  # noqa: ARG001 (th
         return delta.square().flatten(1).sum(dim=1), 2.0 * delta
 
     def checks(at: Int64[Tensor, " b"]) -> Mask:
-        return at % max(steps // 10, 1) == 0
+        return at % max(steps // 5, 1) == 0
 
     def early(state: State, loss: Budget) -> Mask:  # noqa: ARG001
-        # The authors compare the loss itself, over a whole batch; one row's swings up and down around its least.
+        # The authors compare the loss itself every tenth, and all of a batch must have stopped; one row's swings up and
+        # down around its least, and rests for longer than a tenth.
         return checks(state["at"]) & (state["least"] > 0.9999 * state["noted"])
 
     def turn(state: State) -> State:

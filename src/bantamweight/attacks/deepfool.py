@@ -13,6 +13,10 @@ from bantamweight.types import Bool, Tensor
 
 __all__ = ["deepfool"]
 
+BEYOND = 1e-4
+"""How far past the boundary each step aims, as in the authors' code: a step to a boundary that is all but reached would
+be next to none, and overshooting it by a share of itself no help."""
+
 
 def deepfool(threat: Threat, *, steps: int = 50, overshoot: float = 0.02, classes: int = 10) -> Attack:
     """Walk to the nearest boundary of the linearised model until the class changes (algorithm 2).
@@ -46,7 +50,8 @@ def deepfool(threat: Threat, *, steps: int = 50, overshoot: float = 0.02, classe
         assert answer.logits is not None
         points = state["points"]
         value, normal = nearest(norm, rows, answer, choose)
-        moved = state["moved"] + (norm.hyperplane(points, normal, value) - points)
+        farther = value + torch.where(value > 0, BEYOND, -BEYOND) * norm.dual(normal)
+        moved = state["moved"] + (norm.hyperplane(points, normal, farther) - points)
         # The overshoot counts from the image, as in the authors' code: each point lies past what has been seen so far.
         onward = (rows.images + (1.0 + overshoot) * moved).clamp(0.0, 1.0)
         broken = margin(answer.logits, rows.labels, rows.targets) < 0
