@@ -215,16 +215,10 @@ def memory(options: argparse.Namespace) -> None:
                 most = float(np.median(peaks))
                 first = most if first is None else first
                 images = f"{n:,}" + (" (the last ones mirrored)" if n > WHOLE else "")
-                peak = f"{most:.0f} ({min(peaks):.0f} to {max(peaks):.0f})"
+                between = f"{most:.0f} ({min(peaks):.0f} to {max(peaks):.0f})"
                 row(
-                    name,
-                    label,
-                    images,
-                    f"{np.median(at_start):.0f}",
-                    peak,
-                    f"{most - first:+.0f}",
-                    spread(seconds),
-                    f"{robust[0]:.0f}",
+                    *(name, label, images, f"{np.median(at_start):.0f}", between),
+                    *(f"{most - first:+.0f}", spread(seconds), f"{robust[0]:.0f}"),
                 )
 
 

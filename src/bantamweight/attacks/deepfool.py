@@ -23,8 +23,9 @@ def deepfool(threat: Threat, *, steps: int = 50, overshoot: float = 0.02, classe
 
     Choose it for a quick estimate of L2 or L-inf distances: a few steps suffice; run it until "converged". The box
     counts: where a pixel is black or white already, the others carry its share. `classes` are the likeliest ones
-    looked at, the label included (10 in the authors' code). Costs up to `steps` + 1 forwards and `classes` times as
-    many backwards. Raises InputError for other norms.
+    looked at, the label included (10 in the authors' code). Every step aims 1e-4 past the boundary, and the point
+    asked about lies `overshoot` further than that, as a share of the way from the image. Costs up to `steps` + 1
+    forwards and `classes` times as many backwards. Raises InputError for other norms.
     """
     norm, choose = only("deepfool", threat, "l2", "linf"), contenders(classes)
     if steps < 1 or overshoot < 0.0 or classes < 2:
