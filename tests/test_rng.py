@@ -57,3 +57,12 @@ def test_streams_are_the_same_on_every_machine():
     assert rng.stream(0) == 4761921975702974394
     assert rng.stream(1, "a", 2) != rng.stream(1, "a", "2")
     assert rng.generator(3, "split").integers(1 << 30) == 749966007
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 5), (4, 700)])
+def test_the_host_and_the_device_draw_the_same_words(shape, monkeypatch):
+    keys = rng.image_keys(torch.rand(shape[0], 1, 3, 3, generator=torch.Generator().manual_seed(0)))
+    host = rng.bits(keys, shape[1], "use"), rng.fold(keys, keys >> 7)
+    monkeypatch.setattr(rng, "_philox_on_host", rng._philox_in_torch)
+    device = rng.bits(keys, shape[1], "use"), rng.fold(keys, keys >> 7)
+    assert all(torch.equal(*pair) for pair in zip(host, device, strict=True))

@@ -427,3 +427,16 @@ def test_keys_decide_the_sample():
 def test_a_move_beyond_the_box_ends_on_its_wall():
     points, way = torch.tensor([[[[0.9, 0.1, 0.5]]]]), torch.tensor([[[[1.0, -1.0, 0.0]]]])
     assert moved(points, way, torch.full((1, 3), 0.5)).tolist() == [[[[1.0, 0.0, 0.5]]]]
+
+
+@pytest.mark.parametrize("needed", [0.0, 0.3, 3.0, 40.0, 1e4])
+def test_those_of_most_worth_spend_first_however_many_it_takes(needed):
+    draw = torch.Generator().manual_seed(0)
+    caps, worth = torch.rand(5, 300, generator=draw), torch.rand(5, 300, generator=draw)
+    given = _level.spent(caps, worth, torch.full((5,), needed))
+    for row in range(5):
+        left = needed
+        for place in worth[row].argsort(descending=True).tolist():
+            share = min(left, float(caps[row, place]))
+            assert float(given[row, place]) == pytest.approx(share, abs=1e-6)
+            left -= share

@@ -22,11 +22,11 @@ from bantamweight.machine import device_of
 from bantamweight.predict import LARGER, SMALLER, TILE, agreeing, agrees, logits_of, pad, volume
 from bantamweight.types import Bool, Float, Images, Int64, Labels, Logits
 
-__all__ = ["Access", "Answer", "Classes", "Ledger", "Objective", "Oracle", "Query", "margin", "oracle"]
+__all__ = ["Access", "Answer", "Classes", "Ledger", "Objective", "Oracle", "Query", "fooled", "margin", "oracle"]
 
 Access = Literal["white", "score", "decision", "transfer"]
 Precision = Literal["fp32", "bf16"]
-Want = Literal["gradient", "jacobian", "scores", "label"]
+Want = Literal["gradient", "jacobian", "scores", "label", "nothing"]
 
 Objective = Callable[[Logits, Labels, Labels], Float[Tensor, " b"]]
 """What an attack raises, one number per row, from logits, labels and targets (-1: none)."""
@@ -37,7 +37,7 @@ Classes = Callable[[Logits, Labels, Labels], Int64[Tensor, "b j"]]
 LIGHT_BYTES = 128 << 20
 """What a forward of the largest tile may write; the residual nets of the zoo write ten times as much."""
 
-_LEVEL: dict[str, int] = {"label": 1, "scores": 2, "gradient": 3, "jacobian": 3}
+_LEVEL: dict[str, int] = {"nothing": 0, "label": 1, "scores": 2, "gradient": 3, "jacobian": 3}
 _ALLOWS: dict[str, int] = {"transfer": 0, "decision": 1, "score": 2, "white": 3}
 
 
@@ -103,8 +103,20 @@ class Ledger:
         self._pending.clear()
 
 
+def fooled(logits: Logits, labels: Labels, targets: Labels, confidence: float = 0.0) -> Bool[Tensor, " b"]:
+    """Which rows are a success: answered with the target or, where there is none (-1), not with the label.
+
+    The answer is the first of the largest logits, as for `right` before an attack: a net whose logits tie, because
+    they are of few bits, must not be right by one rule and unbroken by another. NaN is no success. `confidence` is the
+    margin by which the row must be beyond the boundary besides.
+    """
+    answer = logits.argmax(dim=1)
+    success = torch.where(targets >= 0, answer == targets, answer != labels) & ~logits.isnan().any(dim=1)
+    return success if confidence == 0.0 else success & (margin(logits, labels, targets) < -confidence)
+
+
 def margin(logits: Logits, labels: Labels, targets: Labels) -> Float[Tensor, " b"]:
-    """How far each row is from success; negative means success, NaN never does.
+    """How far each row is from success; below zero it is one, at zero `fooled` decides, and NaN is none.
 
     Untargeted rows (target -1): the label's logit less the best other one. Targeted: the best other logit less the
     target's.
@@ -124,6 +136,8 @@ class Oracle:
     logit: the proposer computes in another precision than the judge. `tiles` and `agreed` remember the batch sizes at
     which judge and proposer were seen to give the same bits as in a full tile, so that few rows need not cost one.
     `scorers` are the proposer's fused forms, which answer where no gradient is asked for; `fuse` says whether to.
+    `grey` says that the proposer is another model than the judge: then scores and labels are the judge's own, whose
+    faults an attack without gradients would otherwise never meet.
     """
 
     judged: nn.Module
@@ -136,6 +150,7 @@ class Oracle:
     tiles: dict[str, tuple[int, ...]] = field(default_factory=dict)
     agreed: dict[tuple[str, int], bool] = field(default_factory=dict, repr=False)
     fuse: bool = True
+    grey: bool = False
     scorers: dict[str, nn.Module | None] = field(default_factory=dict, repr=False)
 
     @property
@@ -149,7 +164,8 @@ class Oracle:
         if len(images) and "judge" not in self.tiles:
             with torch.no_grad():
                 self._refuse(here[:8])
-                self.tiles["judge"] = agreeing(self._probed, here)
+                # The smallest alone: the judge sees a few rows at a time, or many.
+                self.tiles["judge"] = agreeing(self._probed, here, SMALLER[:1])
         self.ledger.judged += len(images)
         return logits_of(self.judged, here, sizes=self.tiles.get("judge", (TILE,))).to(images.device)
 
@@ -180,7 +196,8 @@ class Oracle:
     def fit(self, images: Images, rows: int) -> int:
         """The smallest batch that holds so many rows, else the largest there is; more than a tile for light nets only.
 
-        A size is tried on these images before it is used for the first time.
+        A size is tried on these images before it is used for the first time, and a smaller one than a tile no sooner
+        than as many rows as that costs have filled up tiles: most attacks end before it would pay.
         """
         if rows == TILE:
             return TILE
@@ -191,6 +208,9 @@ class Oracle:
     def _agrees(self, images: Images, size: int) -> bool:
         seen = {"white": "gradients", "decision": "labels"}.get(self.access, "scores") + self.precision
         if (seen, size) not in self.agreed:
+            self.ledger.close()
+            if size < TILE and self.ledger.padding < TILE + 3 * size:
+                return False
             probe = self.steepness if self.access == "white" else self._scores
             self.agreed[seen, size] = agrees(probe, images.to(self.device), size)
         return self.agreed[seen, size]
@@ -239,6 +259,10 @@ class Oracle:
         """
         if _LEVEL[query.want] > _ALLOWS[self.access]:
             raise AccessError(f"an attack with {self.access} access asked for {query.want}; it may not see that")
+        none = torch.zeros_like(alive).long()
+        if query.want == "nothing":
+            # As if every row had been answered as hoped: the judge alone decides.
+            return Answer(label=aims, logits=None, gradient=None, forwards=none, backwards=none)
         needs = alive & (query.rows if query.rows is not None else torch.ones_like(alive))
         if query.want not in ("gradient", "jacobian"):
             needs = torch.zeros_like(alive)
@@ -283,7 +307,7 @@ class Oracle:
             return self.proposer(points).float()
 
     def _forward(self, points: Images) -> Logits:
-        if self.access == "decision":
+        if self.access == "decision" or self.grey:
             # A label has no slack that could make up for another form's rounding: who sees nothing else sees the
             # judge's, or would walk along a boundary that is not there.
             with torch.no_grad():
@@ -304,7 +328,7 @@ class Oracle:
 
     def _scorer(self, points: Images) -> nn.Module | None:
         """The proposer's fused form, made from its graph when it is first asked for; None if it has none."""
-        if not self.fuse or self.device.type != "cpu" or self.access == "decision":
+        if not self.fuse or self.device.type != "cpu" or self.access == "decision" or self.grey:
             return None
         precision = self.precision
         if precision not in self.scorers:
@@ -365,8 +389,8 @@ def oracle(
     """An oracle over copies of `module`, which is left as it is.
 
     `precision`, `fold`, `channels_last` and `fuse` make the proposer faster and touch no verdict: the judge stays the
-    unchanged float32 model. `surrogate` gives gradients in its place (grey access). Raises InputError for a device that
-    is not there.
+    unchanged float32 model. `surrogate` gives gradients in its place, and nothing else (grey access). Raises InputError
+    for a device that is not there.
     """
     home = device_of(device)
     judged = _frozen(module, home)
@@ -378,7 +402,7 @@ def oracle(
     proposer = _frozen(source, home)
     if channels_last:
         judged, proposer = (_channels_last(net) for net in (judged, proposer))
-    return Oracle(judged, proposer, access, precision, channels_last, home, fuse=fuse)
+    return Oracle(judged, proposer, access, precision, channels_last, home, fuse=fuse, grey=surrogate is not None)
 
 
 def _frozen(module: nn.Module, device: torch.device) -> nn.Module:

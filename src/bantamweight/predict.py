@@ -25,8 +25,8 @@ __all__ = ["LARGER", "SMALLER", "TILE", "agreeing", "agrees", "logits_of", "pad"
 TILE = 64
 """The batch size of every gradient, and of every forward unless another one was seen to agree."""
 
-SMALLER = (16,)
-"""Tiles for the last few rows."""
+SMALLER = (16, 32)
+"""Tiles for the last few rows: multiples of a vector's 16 floats, or what a row comes to would depend on its place."""
 
 LARGER = (96, 128, 160, 192, 224, 256)
 """Tiles for nets so small that a call costs more than its rows."""
@@ -63,9 +63,7 @@ def logits_of(module: nn.Module, images: Images, *, sizes: Sequence[int] = (TILE
     return torch.cat(answers) if answers else torch.empty(0, 0)
 
 
-def agreeing(
-    function: Callable[[Images], Tensor], images: Images, candidates: Sequence[int] = SMALLER
-) -> tuple[int, ...]:
+def agreeing(function: Callable[[Images], Tensor], images: Images, candidates: Sequence[int]) -> tuple[int, ...]:
     """The tile sizes, smallest first, at which a function of images gives the same bits as in a full tile."""
     same = [size for size in candidates if agrees(function, images, size)]
     return tuple(sorted([*same, TILE]))

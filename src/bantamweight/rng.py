@@ -1,8 +1,8 @@
 """Random numbers that don't know who else is in the batch.
 
-Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"), vectorised in torch integer
-arithmetic so that it runs on any device: row i depends only on its own key (a hash of the image) and on the
-words that say what the numbers are for (seed, purpose, restart, step).
+Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"), vectorised in integer arithmetic, the
+same on any device: row i depends only on its own key (a hash of the image) and on the words that say what the numbers
+are for (seed, purpose, restart, step).
 """
 
 from __future__ import annotations
@@ -54,6 +54,12 @@ def _multiply(a: Tensor, constant: int) -> tuple[Tensor, Tensor]:
 
 
 def _philox(counters: Sequence[Tensor], key0: Tensor, key1: Tensor) -> list[Tensor]:
+    """Ten rounds over four words per place, under keys that may be one per row."""
+    here = _philox_on_host if counters[0].device.type == "cpu" else _philox_in_torch
+    return here(counters, key0, key1)
+
+
+def _philox_in_torch(counters: Sequence[Tensor], key0: Tensor, key1: Tensor) -> list[Tensor]:
     c0, c1, c2, c3 = counters
     for _ in range(10):
         high0, low0 = _multiply(c0, _M0)
@@ -61,6 +67,24 @@ def _philox(counters: Sequence[Tensor], key0: Tensor, key1: Tensor) -> list[Tens
         c0, c1, c2, c3 = high1 ^ c1 ^ key0, low1, high0 ^ c3 ^ key1, low0
         key0, key1 = (key0 + _W0) & _MASK, (key1 + _W1) & _MASK
     return [c0, c1, c2, c3]
+
+
+def _philox_on_host(counters: Sequence[Tensor], key0: Tensor, key1: Tensor) -> list[Tensor]:
+    """The same in NumPy, which has unsigned words and writes in place: a third of the time."""
+    c0, c1, c2, c3 = (counter.numpy().astype(np.uint64, order="C") for counter in counters)
+    k0, k1 = (key.numpy().astype(np.uint64) for key in (key0, key1))
+    m0, m1, w0, w1, mask, half = (np.uint64(word) for word in (_M0, _M1, _W0, _W1, _MASK, 32))
+    product0, product1 = np.empty_like(c0), np.empty_like(c0)
+    for _ in range(10):
+        np.multiply(c0, m0, out=product0)
+        np.multiply(c2, m1, out=product1)
+        for high, product, low, key in ((c0, product1, c1, k0), (c2, product0, c3, k1)):
+            np.right_shift(product, half, out=high)
+            high ^= low
+            high ^= key
+            np.bitwise_and(product, mask, out=low)
+        k0, k1 = (k0 + w0) & mask, (k1 + w1) & mask
+    return [torch.from_numpy(word.view(np.int64)) for word in (c0, c1, c2, c3)]
 
 
 def bits(keys: Int64[Tensor, " b"], count: int, *words: Word) -> Int64[Tensor, "b n"]:
@@ -73,8 +97,7 @@ def bits(keys: Int64[Tensor, " b"], count: int, *words: Word) -> Int64[Tensor, "
     position = torch.arange(blocks, dtype=torch.int64, device=keys.device).expand(len(keys), blocks)
     high = torch.full_like(position, purpose >> 32)
     low = torch.full_like(position, purpose & _MASK)
-    key0 = (keys & _MASK)[:, None].expand_as(position)
-    key1 = ((keys >> 32) & _MASK)[:, None].expand_as(position)
+    key0, key1 = (keys & _MASK)[:, None], ((keys >> 32) & _MASK)[:, None]
     words4 = _philox([position, torch.zeros_like(position), low, high], key0, key1)
     return torch.stack(words4, dim=2).reshape(len(keys), 4 * blocks)[:, :count]
 

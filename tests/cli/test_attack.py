@@ -14,7 +14,11 @@ import pyarrow.parquet as pq
 import pytest
 
 import bantamweight as bw
+from bantamweight.attacks._selftest import SelfTest
 from bantamweight.cli import _code
+from bantamweight.cli._attack_said import sentences
+from bantamweight.errors import InputError
+from bantamweight.oracle import oracle
 from tests.cli.corpus.desk import BANTAM
 
 KEYS = {"n", "clean", "robust", "seconds", "forwards", "backwards", "attacks", "checks", "audit", "survivors"}
@@ -57,6 +61,10 @@ def test_the_answer_for_scripts(attack):
     again = json.loads(attack("--eps", "0.1", "--n", 80, "--json"))
     assert again["survivors"] == said["survivors"]
     assert again["folder"] == said["folder"]
+    assert json.loads((folder / "result.json").read_text()) == again
+    assert again["classes"] == [str(digit) for digit in range(10)]
+    with pytest.raises(InputError, match=r"is an attack's: its answer is result\.json"):
+        bw.report(folder)
 
 
 def test_the_answer_for_people(attack):
@@ -93,6 +101,78 @@ def test_the_self_test_plants_and_finds(attack):
     said = json.loads(attack("--eps", "0.3", "--n", 20, "--attack", "pgd", "--self-test", "--json"))
     assert said["planted"] > 0
     assert said["low"] <= said["found"] / said["planted"] <= said["high"]
+    told = attack("--eps", "0.3", "--n", 20, "--attack", "pgd", "--self-test")
+    assert said["telling"] == ("to find these proves nothing" not in told)
+
+
+@pytest.mark.parametrize(
+    ("planted", "found", "lucky", "telling"),
+    [(10, 10, 7, False), (10, 10, 5, True), (64, 61, 2, True), (64, 0, 0, True), (64, 64, 33, False), (4, 4, 0, False)],
+)
+def test_a_self_test_that_luck_passes_too_tells_nothing(planted, found, lucky, telling):
+    assert SelfTest(planted, planted, found, lucky).telling == telling
+
+
+def test_the_gradients_of_a_self_test_are_those_of_a_run(attack, monkeypatch):
+    asked = []
+
+    def spied(module, *, precision="fp32", **settings):
+        asked.append(precision)
+        return oracle(module, precision=precision, **settings)
+
+    monkeypatch.setattr("bantamweight.attacks._selftest.oracle", spied)
+    monkeypatch.setattr("bantamweight.recipes._precision.describe", lambda: "AVX-512 BF16")
+    for more in ((), ("--precision", "fp32")):
+        attack("--eps", "0.3", "--n", 4, "--attack", "fgsm", "--self-test", *more)
+    assert asked == ["bf16", "fp32"]
+
+
+def test_without_a_budget_distances_are_told_and_no_accuracy(attack):
+    given = ("--norm", "l2", "--attack", "ddn", "--set", "steps=30", "--checks", "none")
+    said = attack(*given, "--n", 40, "-o", "out")
+    told = json.loads((Path("out") / "result.json").read_text())
+    n, right = told["n"], told["clean"]["correct"]
+    assert right < n == 40
+    assert "accuracy" not in said
+    assert re.search(rf"median distance \S+ \(\S+ to \S+ at 95%, n = {n}\), counting images that were wrong", said)
+    assert re.search(rf"median distance of images right before \S+ \(\S+ to \S+ at 95%, n = {right}\)", said)
+    assert re.search(rf"queries until half of the {right} images attacked were broken: \d+", said)
+    assert f"{told['survives_8bit']} of {told['successes']} successes survive rounding to 8 bits" in said
+    few = attack(*given, "--n", 4)
+    assert re.search(r"median distance of images right before \S+ \(n = [1-4]\)", few)
+    assert "more" not in few
+
+
+def said_of(**changes):
+    """An answer, as plain JSON, with something changed."""
+    robust = {"correct": 50, "low": 0.4, "high": 0.6}
+    usual = {"n": 100, "left_out": 0, "clean": {"correct": 90}, "robust": robust, "targeted": False, "attacks": []}
+    usual |= {"protocol": "fast", "threat": "linf 8/255", "checks": [], "audit": None, "escalated": "", "seconds": 1.0}
+    return "\n".join(sentences({**usual, "folder": "out", **changes}))
+
+
+def test_an_audit_of_all_survivors_leaves_nothing_to_infer():
+    counts = {"n": 50, "broken": 0, "bound": 0.0, "survivors": 50}
+    assert "audit: 0 of all 50 survivors broken by the reference ensemble\n" in said_of(audit=counts)
+    counts |= {"n": 40, "broken": 1, "bound": 0.04}
+    assert "audit: 1 of 40 of 50 survivors broken by the reference ensemble: at 95% at most 4.0%" in said_of(
+        audit=counts
+    )
+    counts |= {"n": 0, "broken": 0, "bound": 0.0, "survivors": 0}
+    assert "audit: no survivor was left" in said_of(audit=counts)
+
+
+def test_who_else_was_asked_is_named():
+    assert "under linf 8/255 by fast\n" in said_of()
+    assert "under linf 8/255 by fast, then the reference ensemble\n" in said_of(escalated="the audit broke 1 of 40")
+
+
+def test_a_median_beyond_what_was_tried_is_more():
+    half = {"n": 8, "median": None, "low": 0.25, "high": None}
+    said = said_of(distance=half, distance_right=half, queries_for_half=None, successes=0, survives_8bit=0)
+    assert "median distance of images right before more (0.25 to more at 95%, n = 8)" in said
+    assert "fewer than half of the 8 images attacked were broken" in said
+    assert "survive" not in said
 
 
 def test_killed_it_goes_on_to_the_same_verdicts(net, tmp_path):

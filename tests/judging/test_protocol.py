@@ -35,7 +35,7 @@ SAID: dict[str, Any] = {
         {"name": "slope", "state": "pass", "figure": 0.0, "detail": "the loss rises"},
         {"name": "doubling", "state": "did not run", "figure": None, "detail": "it runs at level full only"},
     ],
-    "audit": {"n": 10, "broken": 0, "bound": 1 - 0.05 ** (1 / 10)},
+    "audit": {"n": 10, "broken": 0, "bound": 1 - 0.05 ** (1 / 10), "survivors": 1000},
     "escalated": "checks failed: logits",
 }
 
@@ -78,12 +78,20 @@ def test_checks_and_audit() -> None:
 
 
 def test_nothing_to_audit_and_no_audit() -> None:
-    empty = protocol_facts({**SAID, "audit": {"n": 0, "broken": 0, "bound": 0.0}, "escalated": ""})
+    empty = protocol_facts({**SAID, "audit": {"n": 0, "broken": 0, "bound": 0.0, "survivors": 0}, "escalated": ""})
     assert only(empty, "audited").value == 0
     assert not select(empty, "audit_broken")
     assert not select(empty, "audit_bound")
     assert only(empty, "escalated").value == 0.0
     assert not select(protocol_facts({**SAID, "audit": None}), "audited")
+
+
+def test_an_audit_of_all_survivors_leaves_nothing_to_infer() -> None:
+    facts = protocol_facts({**SAID, "audit": {"n": 10, "broken": 2, "bound": 0.2, "survivors": 10}}, variant="net")
+    assert only(facts, "audit_bound").note == "all survivors were asked"
+    said = next(claim.text for claim in claims(facts) if claim.topic == "robustness")
+    assert "2 of 10 fall" in said
+    assert "confidence" not in said
 
 
 def test_kills_by_transfer_are_counted_over_all_that_were_attacked() -> None:

@@ -396,9 +396,57 @@ def test_of_a_run_that_breaks_nothing_nothing_is_said(scene):
     images = (images * 2).round() / 2
     said = ask((Stepped(model), images, model(images).argmax(dim=1)), "l2 unbounded", attack={"use": "ddn", "steps": 3})
     told = said.summary()
-    assert told["distance"] == {"median": None, "low": None, "high": None}
+    assert told["distance"] == {"n": N, "median": None, "low": None, "high": None}
+    assert (told["successes"], told["survives_8bit"]) == (0, 0)
     assert told["queries_for_half"] is None
     assert [(row["eps"], row["robust"]) for row in told["curve"]] == [(0.0, N)]
+
+
+def test_distances_count_wrong_images_as_zero_and_say_so_beside_those_that_were_right(scene):
+    model, images, labels = scene
+    told = labels.clone()
+    told[::2] = (told[::2] + 1) % 5
+    settings = {"attack": {"use": "ddn", "steps": 20}}
+    answer = ask((model, images, told), "l2 unbounded", **settings)
+    said, right = answer.summary(), answer.columns["right"]
+    assert (said["distance"]["n"], said["distance_right"]["n"]) == (N, N // 2)
+    size = answer.columns["size_l2"][right]
+    assert said["distance_right"]["median"] == pytest.approx(np.median(size))
+    assert said["distance"]["median"] < said["distance_right"]["low"]
+    assert said["successes"] == int(answer.columns["success"].sum()) >= said["survives_8bit"]
+    assert {type(value) for value in (said["successes"], said["survives_8bit"])} == {int}
+
+
+def test_a_wrong_image_that_is_not_the_target_is_no_success_at_no_distance(scene):
+    model, images, labels = scene
+    told = labels.clone()
+    told[::2] = (told[::2] + 1) % 5
+    answer = ask((model, images, told), "l2 unbounded", targets="least-likely", attack={"use": "ddn", "steps": 20})
+    said = answer.summary()
+    tried = int(answer.columns["attacked"].sum())
+    assert 0 < tried <= N // 2
+    assert said["distance"] == said["distance_right"]
+    assert said["distance"]["n"] == tried
+    assert said["distance"]["median"] > 0
+    assert all(row["eps"] > 0 for row in said["curve"])
+    assert said["curve"][0]["robust"] < tried
+    nobody = ask((model, images, (labels + 1) % 5), "l2 unbounded", targets="all", attack={"use": "ddn", "steps": 3})
+    json.dumps(nobody.summary(), allow_nan=False)
+
+
+def test_what_a_run_leaves_is_readable_as_the_umask_says(scene, tmp_path):
+    ask(scene, out=tmp_path / "out")
+    (tmp_path / "plain").write_text("")
+    usual = (tmp_path / "plain").stat().st_mode
+    assert {path.name: path.stat().st_mode for path in (tmp_path / "out").iterdir()} == dict.fromkeys(
+        ["question.json", "images-00000.safetensors", "verdicts.parquet", "result.json"], usual
+    )
+
+
+@pytest.mark.parametrize("eps", ["8/0", "abc", "nan", "", "-inf", "8/255/2", "9" * 400 + "/7"])
+def test_an_epsilon_that_is_no_number_is_one_sentence(eps):
+    with pytest.raises(InputError, match=r"expected an epsilon in pixel values of 0 to 1, such as 8/255 .*, got '"):
+        recipe.threat(f"linf {eps}")
 
 
 def test_who_shows_scores_only_is_not_sent_on_to_who_needs_gradients(scene):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import math
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -62,7 +64,11 @@ def test_an_audit_that_breaks_nothing_states_its_bound(scene, monkeypatch):
     monkeypatch.setattr("bantamweight.recipes.robustness._reference", lambda _: small)
     answer = ask(scene, protocol=small, audit=10)
     assert (answer.audit.n, answer.audit.broken) == (10, 0)
-    assert answer.audit.bound == pytest.approx(1 - 0.05 ** (1 / 10))
+    assert answer.audit.survivors == answer.summary()["audit"]["survivors"] == len(answer.survivors) > 10
+    # The most survivors that could have fallen, where ten drawn of all of them would be none of those once in twenty.
+    n = answer.audit.survivors
+    likely = [math.comb(n - fallen, 10) / math.comb(n, 10) for fallen in range(n + 1)]
+    assert answer.audit.bound == max(fallen for fallen in range(n + 1) if likely[fallen] > 0.05) / n
     assert not answer.escalated
 
 
@@ -151,7 +157,7 @@ def test_images_of_another_variant_are_tried_first_and_counted_apart(scene, tmp_
 
 
 def test_targets_by_class_least_likely_and_all(scene):
-    model, images, _labels = scene
+    model, images, labels = scene
     everyone = ask(scene, "linf 4/255", targets="all")
     each = [ask(scene, "linf 4/255", targets=target) for target in range(5)]
     broken = np.any([answer.columns["success"] for answer in each], axis=0)
@@ -159,7 +165,8 @@ def test_targets_by_class_least_likely_and_all(scene):
     assert [part.name.partition("/")[0] for part in everyone.attacks[::3]] == [f"to {target}" for target in range(5)]
     least = ask(scene, "linf 4/255", targets="least-likely")
     clean = oracle(model).judge(images.float() / 255)
-    assert (least.columns["target"] == clean.argmin(dim=1).numpy()).all()
+    others = clean.scatter(1, labels[:, None], torch.inf)
+    assert (least.columns["target"] == others.argmin(dim=1).numpy()).all()
     assert least.columns["success"].sum() <= everyone.columns["success"].sum()
 
 
@@ -173,3 +180,69 @@ def test_without_a_budget_the_smallest_perturbations_are_reported(scene):
     assert said["curve"][-1]["robust"] == 0
     with pytest.raises(InputError, match="needs an eps"):
         ask(scene, "l2 unbounded")
+
+
+def test_the_least_likely_class_is_never_the_label(scene):
+    model, images, labels = scene
+    with torch.no_grad():
+        worst = model(images.float() / 255).argmin(dim=1)
+    answer = ask((model, images, worst), targets="least-likely", attack={"use": "pgd", "steps": 2})
+    said = answer.summary()
+    assert (said["n"], said["left_out"], said["clean"]["correct"]) == (len(labels), 0, 0)
+    assert (answer.columns["target"] != worst.numpy()).all()
+
+
+def test_nothing_escalates_where_nothing_stands(scene):
+    _model, images, labels = scene
+
+    class Silent(torch.nn.Module):
+        def forward(self, images):
+            return images.flatten(1)[:, :5] * math.nan
+
+    answer = ask((Silent(), images, labels), checks="probe")
+    assert any(check.state == "fail" for check in answer.checks)
+    assert answer.escalated == ""
+
+
+def test_an_audit_draws_anew(scene, monkeypatch):
+    """What withstood some random starts says little about others; the same again would say nothing."""
+    keys = []
+
+    def noting(threat):
+        made = pgd(threat, steps=1, rate=1e-9)
+
+        def init(rows):
+            keys.append(set(rows.keys.tolist()))
+            return made.init(rows)
+
+        return cascade("noting", dataclasses.replace(made, init=init))
+
+    monkeypatch.setattr("bantamweight.recipes.robustness._reference", noting)
+    answer = ask(scene, "linf 1e-6", protocol=noting(linf(eps=1e-6)), audit=100)
+    assert answer.audit.n == answer.audit.survivors == len(answer.survivors)
+    assert answer.audit.bound == 0.0, "of all that stand it is known"
+    ran, audited = keys[: len(keys) // 2], keys[len(keys) // 2 :]
+    assert set.union(*ran).isdisjoint(set.union(*audited))
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"audit": 1.5}, "audit"),
+        ({"batch": "7"}, "batch"),
+        ({"against": 0.05}, "threat"),
+        ({"against": linf}, "threat"),
+    ],
+)
+def test_what_is_of_another_kind_is_refused_before_anything_runs(scene, given, said):
+    with pytest.raises(InputError, match=said):
+        ask(scene, **given)
+
+
+def test_a_name_is_no_model(scene):
+    with pytest.raises(InputError, match="load_model"):
+        robustness("resnet20", *scene[1:], EPS)
+
+
+def test_a_folder_may_be_named_by_text(scene, tmp_path):
+    assert ask(scene, out=str(tmp_path / "out")).folder == tmp_path / "out"

@@ -42,7 +42,7 @@ def _said(counts: dict[str, tuple[int, int]], audited: tuple[int, int], escalate
         {"name": "slope", "state": "pass", "figure": 0.0, "detail": "the loss rises"},
         {"name": "doubling", "state": "did not run", "figure": None, "detail": "it runs at level full only"},
     ]
-    audit = {"n": audited[0], "broken": audited[1], "bound": 0.527}
+    audit = {"n": audited[0], "broken": audited[1], "bound": 0.527, "survivors": 100}
     clean = {"correct": RIGHT}
     return {"clean": clean, "attacks": parts, "checks": checks, "audit": audit, "escalated": escalated}
 

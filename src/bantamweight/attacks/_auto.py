@@ -155,4 +155,4 @@ def auto(
             state = _among(begins, {**again, **rule.begin(rows, {**state, **again}, eps)}, state)
         return state
 
-    return Attack(name, queries, init, ask, tell, lanes=lanes * restarts, aim=aim)
+    return Attack(name, queries, init, ask, tell, lanes=lanes * restarts, starts=restarts, aim=aim)

@@ -18,6 +18,7 @@ from bantamweight.attacks._core import Rows, State
 from bantamweight.attacks._parts import random
 from bantamweight.errors import InputError
 from bantamweight.threats import Norm
+from bantamweight.threats._core import per_row
 from bantamweight.types import Bool, Images, Int64, Tensor
 
 __all__ = ["halving", "rule_of", "sparse"]
@@ -32,10 +33,6 @@ SHRUNK = 0.95
 """A perturbation with fewer entries than this share of its former ones is getting sparser."""
 SHORTEST = 0.1
 """The shortest L1 step, in budgets."""
-
-
-def _wide(values: Tensor) -> Tensor:
-    return values[:, None, None, None]
 
 
 def halving(norm: Norm, rho: float) -> Rule:
@@ -65,9 +62,9 @@ def halving(norm: Norm, rho: float) -> Rule:
 
     def move(rows: Rows, state: State, eps: Tensor, begins: Bool[Tensor, " b"]) -> State:
         points = state["points"]
-        step = _wide(state["rate"]) * norm.steepest(state["gradient"], points)
+        step = per_row(state["rate"]) * norm.steepest(state["gradient"], points)
         ahead = norm.project(step.add_(points), rows.images, eps)
-        carried = _wide(torch.where(begins, 0.0, CARRIED))
+        carried = per_row(torch.where(begins, 0.0, CARRIED))
         onwards = ahead.sub_(points).mul_(1.0 - carried).add_(points)
         onwards += (points - state["previous"]).mul_(carried)
         return {"points": norm.project(onwards, rows.images, eps), "previous": points}
@@ -122,7 +119,7 @@ def sparse(norm: Norm, shrinks: bool) -> Rule:
         least = steepness.topk(most, dim=1).values.gather(1, count[:, None] - 1)
         chosen = state["gradient"].flatten(1).sign() * (steepness >= least)
         length = state["rate"] / chosen.abs().sum(dim=1).clamp_min(1.0)
-        step = _wide(length) * chosen.reshape(rows.images.shape)
+        step = per_row(length) * chosen.reshape(rows.images.shape)
         return {"points": norm.project(state["points"] + step, rows.images, eps)}
 
     def start(rows: Rows) -> Images:

@@ -13,7 +13,7 @@ from bantamweight.oracle import Answer, Classes
 from bantamweight.threats import Norm, Threat
 from bantamweight.types import Bool, Float, Images, Int64, Labels, Logits
 
-__all__ = ["annealed", "column", "contenders", "like", "nearest", "only"]
+__all__ = ["annealed", "contenders", "like", "nearest", "only"]
 
 TINY = 1e-12
 """Below this length of a gradient a boundary counts as infinitely far; the reference divides by no less."""
@@ -24,11 +24,6 @@ def only(name: str, threat: Threat, *norms: str) -> Norm:
     if threat.norm.name not in norms:
         raise InputError(f"{name} is defined for {', '.join(norms)}, got {threat.norm.name}; fmn serves every norm")
     return threat.norm
-
-
-def column(values: Tensor) -> Float[Tensor, "b 1 1 1"]:
-    """One number per row, to be multiplied with images."""
-    return values[:, None, None, None]
 
 
 def like(mask: Bool[Tensor, " b"], leaf: Tensor) -> Bool[Tensor, "b ..."]:

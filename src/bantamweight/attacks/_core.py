@@ -24,7 +24,7 @@ from bantamweight.attacks._crew import Halt, crew, queues, single, together
 from bantamweight.attacks._problem import Attack, Problem, Rows, State, Until, problem, take
 from bantamweight.attacks._verdicts import NEVER, Results, Verdicts, conclude, correct
 from bantamweight.errors import InputError
-from bantamweight.oracle import Answer, Oracle, Query, margin
+from bantamweight.oracle import Answer, Oracle, Query, fooled, margin
 from bantamweight.predict import LARGER, TILE, pad
 from bantamweight.threats import TOLERANCE, Threat
 from bantamweight.types import Bool, Float, Images, Labels, Logits
@@ -107,7 +107,7 @@ def run(
         _share(attack, asked, threat, waiting, until, batch, results)
     else:
         _loop(attack, asked, threat, waiting, until, min(batch, TILE), deque(range(len(waiting))), results)
-    return conclude(oracle, threat, attack.name, images, labels, wanted, budgets, clean, attacked, results, rounding)
+    return conclude(oracle, threat, attack, images, labels, wanted, budgets, clean, attacked, results, rounding)
 
 
 def _check(
@@ -369,7 +369,7 @@ def _confirm(attack: Attack, oracle: Oracle, play: _Play, until: Until) -> None:
         return
     points = book["found"][index]
     judged = oracle.judge(points)
-    sure = margin(judged, rows.labels[index], rows.targets[index]) + attack.confidence < 0
+    sure = fooled(judged, rows.labels[index], rows.targets[index], attack.confidence)
     confirmed = index[sure]
     book["query"][confirmed] = torch.minimum(book["query"][confirmed], book["found_at"][confirmed])
     book["first"][confirmed] = points[sure]

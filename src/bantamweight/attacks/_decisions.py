@@ -13,6 +13,7 @@ import torch
 from bantamweight import rng
 from bantamweight.attacks._core import Rows, State
 from bantamweight.oracle import Answer
+from bantamweight.threats._core import per_row
 from bantamweight.types import Bool, Float, Images, Int64, Tensor
 
 __all__ = ["BLEND", "GIVEN", "LOST", "READY", "SEEK", "begin", "drawn", "find_start", "idle", "put", "succeeded"]
@@ -61,7 +62,7 @@ def begin(rows: Rows) -> State:
     """The first query of each row: its given start, or else uniform noise."""
     given = (rows.starts != rows.images).flatten(1).any(dim=1)
     noise = rng.uniform(rows.keys, rows.images.shape[1:], "noise")
-    points = torch.where(given[:, None, None, None], rows.starts, noise)
+    points = torch.where(per_row(given), rows.starts, noise)
     zeros = torch.zeros_like(rows.eps)
     return {
         "phase": torch.where(given, GIVEN, SEEK),
@@ -106,4 +107,4 @@ def find_start(rows: Rows, state: State, found: Bool[Tensor, " b"], draws: int) 
 
 
 def _between(images: Images, points: Images, share: Float[Tensor, " b"]) -> Images:
-    return images + share[:, None, None, None] * (points - images)
+    return images + per_row(share) * (points - images)

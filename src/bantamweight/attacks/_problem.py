@@ -50,12 +50,12 @@ class Rows:
 class Attack:
     """A method: `init` makes the state, `ask` says which points to query, `tell` takes the answer.
 
-    `queries` is how many times a row asks at most; `lanes` how many parallel rows an image gets; `aim` gives each
-    lane its class from the clean logits and the labels (-2: the lane is not needed), for untargeted attacks that go
-    through several classes; `stop` says which rows retire of their own accord; `confidence` is the margin in logits
-    that a success must have; an `exact` attack needs gradients in float32, because it steps to where a linearised
-    model says the boundary is or creeps along it. An attack never calls a model, never loops over steps and never
-    slices a batch.
+    `queries` is how many times a row asks at most; `lanes` how many parallel rows an image gets, `starts` of them
+    towards each class; `aim` gives each lane its class from the clean logits and the labels (-2: the lane is not
+    needed), for untargeted attacks that go through several classes; `stop` says which rows retire of their own accord;
+    `confidence` is the margin in logits that a success must have; an `exact` attack needs gradients in float32, because
+    it steps to where a linearised model says the boundary is or creeps along it. An attack never calls a model, never
+    loops over steps and never slices a batch.
     """
 
     name: str
@@ -65,6 +65,7 @@ class Attack:
     tell: Callable[[Rows, State, Answer], State]
     access: Access = "white"
     lanes: int = 1
+    starts: int = 1
     aim: Callable[[Logits, Labels], Int64[Tensor, "b lanes"]] | None = None
     stop: Callable[[Rows, State], Bool[Tensor, " b"]] | None = None
     confidence: float = 0.0
@@ -118,8 +119,8 @@ def problem(
     aims = targets[sample]
     if attack.aim is not None and len(chosen):
         free = attack.aim(clean[chosen], labels[chosen]).to(aims.dtype).T.reshape(-1)
-        # With a target of the user's there is one class to go to, hence one lane.
-        aims = torch.where(aims >= 0, torch.where(lane == 0, aims, NO_LANE), free)
+        # With a target of the user's there is one class to go to.
+        aims = torch.where(aims >= 0, torch.where(lane < attack.starts, aims, NO_LANE), free)
     wanted = torch.nonzero(aims != NO_LANE)[:, 0]
     sample, lane = sample[wanted], lane[wanted]
     return Problem(

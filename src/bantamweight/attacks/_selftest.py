@@ -14,7 +14,7 @@ from bantamweight.attacks._cascade import Cascade, cascade, fall
 from bantamweight.attacks._core import Attack, run
 from bantamweight.attacks.checks.random_draws import draws
 from bantamweight.errors import InputError
-from bantamweight.oracle import Oracle, oracle
+from bantamweight.oracle import Oracle, Precision, oracle
 from bantamweight.predict import tiles
 from bantamweight.threats import Threat
 from bantamweight.types import Float, Images, Labels, Tensor
@@ -28,6 +28,9 @@ RIDGES = (1e-6, 1e-3, 1e-1)
 MOST = 999
 LUCK = 200
 """Random draws that show how hard the task is (the authors' setting)."""
+BEYOND_LUCK = 5
+"""Points that luck must miss. An attack that found them all, and they were fewer, could not be told from luck: the
+exact sign test of 4 points found by one only has p = 1/16, that of 5 has 1/32."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +57,25 @@ class SelfTest:
         low, high = stats.wilson(self.found, self.planted)[:2] if self.planted else (0.0, 1.0)
         return float(low), float(high)
 
+    @property
+    def telling(self) -> bool:
+        """Whether the points were hard enough: luck finds at most half of them, and misses at least five."""
+        return not self.doubt
+
+    @property
+    def doubt(self) -> str:
+        """Why finding the points proves nothing; empty where it does."""
+        if 2 * self.lucky > self.planted:
+            return "random draws find most of the points too"
+        if self.planted - self.lucky < BEYOND_LUCK:
+            missed = self.planted - self.lucky
+            return f"random draws miss {missed} of the points, and {BEYOND_LUCK} at least tell an attack from luck"
+        return ""
+
     def __str__(self) -> str:
         """`found 61 of 64 planted adversarial points (200 random draws find 2)`."""
-        return (
-            f"found {self.found} of {self.planted} planted adversarial points ({LUCK} random draws find {self.lucky})"
-        )
+        said = f"found {self.found} of {self.planted} planted adversarial points"
+        return f"{said} ({LUCK} random draws find {self.lucky})"
 
 
 def self_test(
@@ -71,6 +88,7 @@ def self_test(
     n: int = 64,
     inner: int | None = None,
     surrogate: nn.Module | None = None,
+    precision: Precision = "fp32",
     seed: int = 0,
 ) -> SelfTest:
     """Give the model a new last layer on each image, under which one known point of the ball is adversarial; attack it.
@@ -79,9 +97,10 @@ def self_test(
     layer tells `inner` random points of the ball from one on its edge, by the input of the model's last linear layer,
     which is found by itself; what comes before and after that layer stays, where it takes two classes. With as many
     inner points as features (at most 999, the authors' number; the default) a plane between them exists; with more the
-    planted point is harder to find. `surrogate` gives gradients in place of the model, as for an oracle (`bpda`).
-    Looks at `n` images that the model gets right, chosen by content. Costs `inner` + 200 forwards per image and the
-    attack. Nothing passed in is changed. Raises InputError for a model without a last linear layer.
+    planted point is harder to find. `surrogate` gives gradients in place of the model (`bpda`) and `precision` is that
+    of gradients, both as for an oracle. Looks at `n` images that the model gets right, chosen by content. Costs `inner`
+    + 200 forwards per image and the attack. Nothing passed in is changed. Raises InputError for a model without a last
+    linear layer.
     """
     if n < 1 or (inner is not None and inner < 1):
         raise InputError(f"expected at least 1 image and 1 inner point, got n={n}, inner={inner}")
@@ -92,7 +111,8 @@ def self_test(
         features = _Features(own, name)
         stand_in = None if surrogate is None else _binary(surrogate, name, images[:8])
         # Not fused: the last layer is another one for each image.
-        binary = oracle(_binary(own, name, images[:8]), fold=False, fuse=False, surrogate=stand_in)
+        whole = _binary(own, name, images[:8])
+        binary = oracle(whole, precision=precision, fold=False, fuse=False, surrogate=stand_in)
         inner = min(_linear(own, name).in_features, MOST) if inner is None else inner
         plan = attack if isinstance(attack, Cascade) else cascade(attack.name, attack)
         planted = found = lucky = 0

@@ -27,14 +27,17 @@ def smallest_eps(
 ) -> Float[np.ndarray, " n"]:
     """Per image, the smallest budget at which the attack was seen to succeed, within threat.eps / 2^rounds.
 
-    0 for an image that was wrong from the start, inf for one that stood at `threat.eps`. An upper bound on the true
+    0 for an image that was wrong from the start, inf for one that stood at `threat.eps` (without a budget: at the
+    largest there is). An upper bound on the true
     distance, as every empirical one is. The attack's step must follow the row's budget (`rate` left at None).
     Raises InputError for rounds below 1.
     """
     if rounds < 1:
         raise InputError(f"expected at least 1 round of bisection, got {rounds}")
-    verdicts = run(attack, oracle, images, labels, threat, seed=seed, batch=batch)
-    high = torch.where(torch.from_numpy(verdicts["success"]), threat.eps, torch.inf).double()
+    most = min(threat.eps, threat.norm.largest(images.shape[1:]))
+    begun = torch.full((len(images),), most)
+    verdicts = run(attack, oracle, images, labels, threat, seed=seed, batch=batch, eps=begun)
+    high = torch.where(torch.from_numpy(verdicts["success"]), most, torch.inf).double()
     high[~torch.from_numpy(verdicts["right"])] = 0.0
     low = torch.zeros_like(high)
     open_rows = torch.nonzero(high.isfinite() & (high > 0))[:, 0]

@@ -18,6 +18,7 @@ from bantamweight.attacks._core import Rows
 from bantamweight.attacks._parts import select
 from bantamweight.errors import InputError
 from bantamweight.threats import Norm
+from bantamweight.threats._core import per_row
 from bantamweight.types import Bool, Float, Images, Int64, Tensor
 
 __all__ = ["Squares", "squares"]
@@ -55,10 +56,6 @@ class Squares(Protocol):
     ) -> Images:
         """The best points, each with a square of side `sides[level]` changed."""
         ...
-
-
-def _wide(values: Tensor) -> Tensor:
-    return values[:, None, None, None]
 
 
 def _signs(words: Tensor) -> Tensor:
@@ -100,7 +97,7 @@ class Stripes:
     def start(self, rows: Rows) -> Images:
         channels, _, width = rows.images.shape[1:]
         signs = rng.signs(rows.keys, (channels, 1, width), "stripes")
-        return self.norm.project(rows.images + _wide(rows.eps) * signs, rows.images, rows.eps)
+        return self.norm.project(rows.images + per_row(rows.eps) * signs, rows.images, rows.eps)
 
     def words(self, channels: int) -> int:
         return 2 + channels
@@ -108,7 +105,7 @@ class Stripes:
     def propose(self, rows: Rows, best: Images, sides: tuple[int, ...], level: Tensor, words: Tensor) -> Images:
         side = _sides(sides, best.device)[level]
         # At the ends of the budget only the box is left to see to.
-        ends = _wide(rows.eps) * _signs(words[:, 2:])[:, :, None, None]
+        ends = per_row(rows.eps) * _signs(words[:, 2:])[:, :, None, None]
         # Off the CPU every square counts as a large one, since a look at which are would make the device wait.
         if side.device.type != "cpu" or bool((side > SMALL).all()):
             return _selected(rows.images, best, ends, words, side)
@@ -185,20 +182,27 @@ class Bumps:
 
     def _size(self, delta: Images) -> Float[Tensor, "b c 1 1"]:
         """The norm of each channel."""
-        return delta.abs().pow(self.order).flatten(2).sum(dim=2).pow(1.0 / self.order)[:, :, None, None]
+        return self._root(self._power(delta.abs()).flatten(2).sum(dim=2))[:, :, None, None]
+
+    def _power(self, values: Tensor) -> Tensor:
+        """To the norm's order; torch would copy them for an order of 1."""
+        return values if self.order == 1 else values.pow(self.order)
+
+    def _root(self, values: Tensor) -> Tensor:
+        return values if self.order == 1 else values.pow(1.0 / self.order)
 
     def _spare(self, rows: Rows, delta: Images, windows: Float[Tensor, "b c 1 1"]) -> Float[Tensor, "b c 1 1"]:
         """What each channel of the window may have: what both windows had, and its share of what was not spent."""
         channels = delta.shape[1]
-        unspent = (rows.eps.pow(self.order) - self.norm.size(delta).pow(self.order)).clamp_min(0.0)
-        spare = (_wide(unspent) / channels + windows.pow(self.order)).pow(1.0 / self.order)
+        unspent = (self._power(rows.eps) - self._power(self.norm.size(delta))).clamp_min(0.0)
+        spare = self._root(per_row(unspent) / channels + self._power(windows))
         return spare * channels if self.projects else spare
 
     def _fit(self, rows: Rows, delta: Images) -> Images:
         """The points whose perturbations have the budget's size, but for what the box takes."""
         if self.projects:
             return self.norm.project(rows.images + delta, rows.images, rows.eps * (1.0 - SLACK))
-        scaled = delta * _wide(rows.eps / self.norm.size(delta).clamp_min(1e-12))
+        scaled = delta * per_row(rows.eps / self.norm.size(delta).clamp_min(1e-12))
         return self.norm.project(rows.images + scaled, rows.images, rows.eps)
 
 

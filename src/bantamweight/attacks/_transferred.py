@@ -13,14 +13,14 @@ def transferred(threat: Threat) -> Attack:
     """One look at the start image of each row, brought into the budget.
 
     Choose it first in a cascade when another variant (the dense parent, the float32 original) was attacked already:
-    most of its adversarial images carry over, and each costs one forward here. Without start images it tries the
-    clean ones and breaks nothing.
+    most of its adversarial images carry over. It asks the model nothing: the judge alone sees each of them. Without
+    start images it tries the clean ones and breaks nothing.
     """
 
     def ask(rows: Rows, state: State) -> Query:  # noqa: ARG001 (no state is needed)
-        return Query(threat.norm.project(rows.starts, rows.images, rows.eps), "label")
+        return Query(threat.norm.project(rows.starts, rows.images, rows.eps), "nothing")
 
     def tell(rows: Rows, state: State, answer: Answer) -> State:  # noqa: ARG001
         return state
 
-    return Attack("transferred", 1, lambda _: {}, ask, tell, access="decision")
+    return Attack("transferred", 1, lambda _: {}, ask, tell, access="transfer")

@@ -13,8 +13,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from bantamweight.attacks._problem import Attack
 from bantamweight.errors import BantamError
-from bantamweight.oracle import Oracle, margin
+from bantamweight.oracle import Oracle, fooled, margin
 from bantamweight.threats import TOLERANCE, Threat, sizes
 from bantamweight.types import Bool, Images, Int64, Labels, Logits
 
@@ -33,8 +34,8 @@ class Verdicts:
 
     `label`, `target` (-1: none), `clean` and `adversarial` (predictions), `right` (before), `attacked`, `success`,
     `query` (forwards before the first adversarial point, -1: none), `margin`, `near`, `size_linf/l2/l1/l0`, `eps`,
-    `forwards`, `backwards`, `survives_8bit` (where that was asked), `confidence` (of the adversarial prediction) and
-    `confidence_target`.
+    `forwards`, `backwards`, `survives_8bit` (where that was asked: still a success, and within the budget, after
+    rounding), `confidence` (of the adversarial prediction) and `confidence_target`.
     """
 
     attack: str
@@ -129,7 +130,7 @@ def correct(clean: Logits, labels: Labels) -> Bool[Tensor, " n"]:
 def conclude(
     oracle: Oracle,
     threat: Threat,
-    attack: str,
+    attack: Attack,
     images: Images,
     labels: Labels,
     targets: Labels,
@@ -140,17 +141,17 @@ def conclude(
     rounding: bool = True,
 ) -> Verdicts:
     """Judge the stored images once more and measure them."""
-    stored, logits = _stored(oracle, labels, targets, clean, attacked, best)
+    stored, logits = _stored(oracle, labels, targets, clean, attacked, best, attack.confidence)
     gaps = margin(logits, labels, targets)
-    success = attacked & (gaps < 0)
+    success = attacked & fooled(logits, labels, targets, attack.confidence)
     broken = best.broken
     forwards, backwards = best.costs()
-    if bool((broken & (gaps > NEAR)).any()):
+    if bool((broken & (gaps + attack.confidence > NEAR)).any()):
         raise BantamError("a success that the judge had confirmed was not one on the stored image")
     measured = sizes(stored - images)
     over = threat.norm.size(stored - images) - budgets
     if attacked.any() and float(over[attacked].max()) > TOLERANCE * max(1.0, float(budgets.max())):
-        raise BantamError(f"{attack} left its budget: {float(over[attacked].max()):.3g} beyond {threat}")
+        raise BantamError(f"{attack.name} left its budget: {float(over[attacked].max()):.3g} beyond {threat}")
     shares = torch.softmax(logits, dim=1)
     prediction = logits.argmax(dim=1)
     columns = {
@@ -172,13 +173,24 @@ def conclude(
         "confidence_target": shares.gather(1, targets.clamp_min(0)[:, None])[:, 0] * (targets >= 0),
     }
     if rounding:
-        columns["survives_8bit"] = _survives_rounding(oracle, stored, labels, targets, success)
+        rounded = torch.round(stored * 255.0) / 255.0
+        within = threat.norm.size(rounded - images) <= budgets + TOLERANCE * budgets.clamp_min(1.0)
+        survives, rows = success & within, torch.nonzero(success & within)[:, 0]
+        if len(rows):
+            survives[rows] = fooled(oracle.judge(rounded[rows]), labels[rows], targets[rows], attack.confidence)
+        columns["survives_8bit"] = survives
     columns |= {f"size_{name}": size for name, size in measured.items()}
-    return Verdicts(attack, str(threat), {key: value.cpu().numpy() for key, value in columns.items()}, stored)
+    return Verdicts(attack.name, str(threat), {key: value.cpu().numpy() for key, value in columns.items()}, stored)
 
 
 def _stored(
-    oracle: Oracle, labels: Labels, targets: Labels, clean: Logits, attacked: Tensor, best: Results
+    oracle: Oracle,
+    labels: Labels,
+    targets: Labels,
+    clean: Logits,
+    attacked: Tensor,
+    best: Results,
+    confidence: float,
 ) -> tuple[Images, Logits]:
     """The image to keep of each row: the most confident one, unless the judge prefers the first success."""
     stored, logits = best.image, clean.clone()
@@ -188,7 +200,7 @@ def _stored(
     rows = torch.nonzero(attacked & ~known)[:, 0]
     if len(rows):
         logits[rows] = oracle.judge(stored[rows])
-    lost = torch.nonzero(best.broken & ~(margin(logits, labels, targets) < 0))[:, 0]
+    lost = torch.nonzero(best.broken & ~fooled(logits, labels, targets, confidence))[:, 0]
     if len(lost):
         # The proposer ranked it best, in its own precision; the judge disagrees, and the confirmed image stands.
         stored = stored.clone()
@@ -196,15 +208,6 @@ def _stored(
         # Not asked again: a randomised model would say something else each time.
         logits[lost] = best.judged[lost]
     return stored, logits
-
-
-def _survives_rounding(oracle: Oracle, stored: Images, labels: Labels, targets: Labels, success: Tensor) -> Tensor:
-    """Which successes are still one after the image went through 8 bits."""
-    survives, rows = success.clone(), torch.nonzero(success)[:, 0]
-    if len(rows):
-        rounded = torch.round(stored[rows] * 255.0) / 255.0
-        survives[rows] = margin(oracle.judge(rounded), labels[rows], targets[rows]) < 0
-    return survives
 
 
 def save(verdicts: Verdicts, folder: Path) -> None:

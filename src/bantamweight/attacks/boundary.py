@@ -12,6 +12,7 @@ from bantamweight.attacks._decisions import BLENDS, LOST, READY, begin, drawn, f
 from bantamweight.errors import InputError
 from bantamweight.oracle import Answer, Query
 from bantamweight.threats import Norm, Threat
+from bantamweight.threats._core import per_row
 from bantamweight.types import Float, Tensor
 
 __all__ = ["boundary"]
@@ -115,24 +116,20 @@ class _Walk:
         distance = self.norm.size(back).clamp_min(1e-30)
         noise = drawn(rows, mask, lambda keys: rng.normal(keys, back.shape[1:], "step"))
         along = (noise * back).flatten(1).sum(dim=1) / distance.square()
-        noise = noise - _rows(along) * back
-        noise = noise * _rows(state["sphere"] * distance / self.norm.size(noise).clamp_min(1e-30))
+        noise = noise - per_row(along) * back
+        noise = noise * per_row(state["sphere"] * distance / self.norm.size(noise).clamp_min(1e-30))
         # By Pythagoras the sum, shrunk, lies on the sphere again.
-        shrunk = (noise - back) / _rows((state["sphere"].square() + 1.0).sqrt())
+        shrunk = (noise - back) / per_row((state["sphere"].square() + 1.0).sqrt())
         sphere = (rows.images + shrunk).clamp(0.0, 1.0)
         back = rows.images - sphere
         now = self.norm.size(back).clamp_min(1e-30)
         # The box may have moved the point off the sphere; the step ends at the distance meant all the same.
         length = (state["inward"] * distance + now - distance).clamp_min(0.0) / now
-        candidate = (sphere + _rows(length) * back).clamp(0.0, 1.0)
+        candidate = (sphere + per_row(length) * back).clamp(0.0, 1.0)
         look = mask & (state["walked"] % EVERY == EVERY - 1)
         phase = torch.where(look, CHECK, STEP)
-        points = torch.where(look[:, None, None, None], sphere, candidate)
+        points = torch.where(per_row(look), sphere, candidate)
         return put(state, mask, candidate=candidate, points=points, phase=phase)
-
-
-def _rows(values: Float[Tensor, " b"]) -> Float[Tensor, "b 1 1 1"]:
-    return values[:, None, None, None]
 
 
 def _factor(wins: Tensor, tries: Tensor, good: tuple[float, float]) -> Float[Tensor, " b"]:

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 import torch
 
-from bantamweight.attacks._boundaries import column, like, only
+from bantamweight.attacks._boundaries import like, only
 from bantamweight.attacks._core import Attack, Rows, State
 from bantamweight.attacks._objectives import negative_margin
 from bantamweight.errors import InputError
 from bantamweight.oracle import Answer, Query, margin
 from bantamweight.threats import Norm, Threat
+from bantamweight.threats._core import per_row
 from bantamweight.types import Bool, Float, Images, Int64, Tensor
 
 __all__ = ["cw"]
@@ -121,7 +122,7 @@ def _linf(steps: int, rounds: int, shrink: float) -> _Variant:  # noqa: ARG001
     most = math.ceil(math.log(finest) / math.log(shrink)) + math.ceil(math.log2(largest / first)) + 1
 
     def cost(delta: Images, state: State) -> tuple[Budget, Images]:
-        over = (delta.abs() - column(state["threshold"])).clamp_min(0.0)
+        over = (delta.abs() - per_row(state["threshold"])).clamp_min(0.0)
         return over.flatten(1).sum(dim=1), torch.where(over > 0.0, delta.sign(), 0.0)
 
     def early(state: State, loss: Budget) -> Mask:
@@ -174,7 +175,7 @@ def _rounds(norm: Norm, variant: _Variant, steps: int, rate: float, const: float
         size = norm.size(delta)
         closer = (gap < 0.0) & (size < state["best"])
         # The objective rises where the margin falls.
-        stepped = _adam(state, slope - column(state["const"] * (gap > 0.0)) * answer.gradient, rate)
+        stepped = _adam(state, slope - per_row(state["const"] * (gap > 0.0)) * answer.gradient, rate)
         least = torch.minimum(state["least"], loss)
         noted = torch.where(variant.checks(state["at"]), least, state["noted"])
         now = {**state, **stepped, "least": least, "noted": noted, "hit": state["hit"] | closer, "at": state["at"] + 1}
@@ -208,7 +209,8 @@ def _adam(state: State, slope: Images, rate: float) -> State:
     mean = FIRST * state["mean"] + (1.0 - FIRST) * gradient
     square = SECOND * state["square"] + (1.0 - SECOND) * gradient * gradient
     count = (state["at"] + 1).double()
-    scale = (rate / (1.0 - FIRST**count)).float()
+    # A grey pixel moves as far as in a variable whose span is just the box, for which the rate was published.
+    scale = (rate / WIDTH / (1.0 - FIRST**count)).float()
     root = (1.0 - SECOND**count).sqrt().float()
-    moved = state["variable"] - column(scale) * mean / (square.sqrt() / column(root) + 1e-8)
+    moved = state["variable"] - per_row(scale) * mean / (square.sqrt() / per_row(root) + 1e-8)
     return {"variable": moved.clamp(-EDGE, EDGE), "mean": mean, "square": square}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import torch
 
-from bantamweight.attacks._boundaries import annealed, column, only
+from bantamweight.attacks._boundaries import annealed, only
 from bantamweight.attacks._core import Attack, Rows, State
 from bantamweight.attacks._inwards import begun, closed_in, seen, straight
 from bantamweight.attacks._objectives import cross_entropy
 from bantamweight.errors import InputError
 from bantamweight.oracle import Answer, Query, margin
 from bantamweight.threats import Threat
+from bantamweight.threats._core import per_row
 
 __all__ = ["ddn"]
 
@@ -58,11 +59,11 @@ def ddn(
         told = {**state, **seen(norm, rows, state, gap)}
         if answer.gradient is not None:
             rate, way = annealed(1.0, 0.01, rows.step, steps), norm.steepest(answer.gradient, state["points"])
-            delta = torch.addcmul(state["points"] - rows.images, way, column(rate))
+            delta = torch.addcmul(state["points"] - rows.images, way, per_row(rate))
             grown = state["radius"] * torch.where(gap < 0, 1.0 - gamma, 1.0 + gamma)
             told["radius"] = torch.minimum(grown, state["farthest"])
             # In place: memory that is fresh costs more than arithmetic.
-            delta.mul_(column(told["radius"] / norm.size(delta).clamp_min(1e-12)))
+            delta.mul_(per_row(told["radius"] / norm.size(delta).clamp_min(1e-12)))
             told["points"] = delta.add_(rows.images).clamp_(0.0, 1.0)
         told |= closed_in(norm, rows, told, rows.step >= walked - 1)
         if levels is not None:

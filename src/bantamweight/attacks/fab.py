@@ -11,14 +11,14 @@ from dataclasses import dataclass
 
 import torch
 
-from bantamweight.attacks._boundaries import column, contenders, nearest, only
+from bantamweight.attacks._boundaries import contenders, nearest, only
 from bantamweight.attacks._core import Attack, Rows, State
 from bantamweight.attacks._objectives import chosen, negative_margin
-from bantamweight.attacks._parts import any_row, select
+from bantamweight.attacks._parts import any_row, likeliest, select
 from bantamweight.errors import InputError
 from bantamweight.oracle import Answer, Query, margin
 from bantamweight.threats import Norm, Threat
-from bantamweight.threats._core import total
+from bantamweight.threats._core import per_row, total
 from bantamweight.types import Bool, Float, Images, Int64, Labels, Logits, Tensor
 
 __all__ = ["fab", "fab_t"]
@@ -106,11 +106,7 @@ def fab_t(
         return objective(rows)(answer.logits, rows.labels, rows.aims), answer.gradient
 
     def aim(logits: Logits, labels: Labels) -> Int64[Tensor, "b lanes"]:
-        anywhere = torch.full_like(labels, -1)
-        others = contenders(targets + 1)(logits, labels, anywhere)[:, 1:]
-        # Fewer other classes than targets: the rest of the lanes is not needed.
-        missing = torch.full((len(labels), targets - others.shape[1]), -2, device=labels.device)
-        return torch.cat([others, missing], dim=1).repeat_interleave(restarts, dim=1)
+        return likeliest(targets)(logits, labels).repeat_interleave(restarts, dim=1)
 
     pace = _Pace(steps, alpha_max, eta, beta, search)
     return _walk("fab_t", threat, pace, ask, see, lanes=targets * restarts, starts=restarts, aim=aim)
@@ -149,11 +145,13 @@ def _walk(
 ) -> Attack:
     """Even queries look at a boundary, odd ones at the point that came of it; the last few are the final search."""
     norm, walked = threat.norm, 2 * pace.steps
+    # As odd or even as the end of the search: gradients are taken of whole tiles, every second query if all rows agree.
+    hopeless = walked + pace.search % 2
 
     def init(rows: Rows) -> State:
         radius = torch.where(rows.eps.isinf(), RADIUS[norm.name], rows.eps)
         drawn = norm.sample(rows.images, radius / 2.0, rows.keys, "start") if starts > 1 else rows.images
-        begun = torch.where(column(rows.lane % starts > 0), drawn, rows.images)
+        begun = torch.where(per_row(rows.lane % starts > 0), drawn, rows.images)
         unknown = torch.full_like(rows.eps, torch.inf)
         ends = {"near": rows.images.clone(), "near_gap": unknown, "best": rows.images.clone(), "best_gap": -unknown}
         return {"points": begun, "best_size": unknown.clone(), **ends}
@@ -175,9 +173,10 @@ def _walk(
         return {**ends, "points": select(last, _between(ends), walk) if any_row(last) else walk}
 
     def stop(rows: Rows, state: State) -> Bool[Tensor, " b"]:
-        return (rows.step >= walked) & state["best_size"].isinf()
+        return (rows.step >= hopeless) & state["best_size"].isinf()
 
-    return Attack(name, walked + pace.search, init, look, tell, lanes=lanes, aim=aim, stop=stop, exact=True)
+    queries = walked + pace.search
+    return Attack(name, queries, init, look, tell, lanes=lanes, starts=starts, aim=aim, stop=stop, exact=True)
 
 
 def _onward(norm: Norm, pace: _Pace, images: Images, points: Images, value: Tensor, normal: Images) -> Images:
@@ -186,7 +185,7 @@ def _onward(norm: Norm, pace: _Pace, images: Images, points: Images, value: Tens
     at_image = value + total(normal * (images - points))
     aside = norm.hyperplane(images, normal, at_image).sub_(images)
     first, second = (norm.size(way).clamp_min(1e-8) for way in (ahead, aside))
-    alpha = column((first / (first + second)).clamp_max(pace.alpha_max))
+    alpha = per_row((first / (first + second)).clamp_max(pace.alpha_max))
     ahead, aside = ahead.mul_(pace.eta).add_(points), aside.mul_(pace.eta).add_(images)
     return torch.lerp(ahead, aside, alpha).clamp_(0.0, 1.0)
 
@@ -212,4 +211,4 @@ def _between(ends: State) -> Images:
     """
     share = ends["near_gap"] / (ends["near_gap"] - ends["best_gap"])
     share = torch.where((share > 0.0) & (share < 1.0), share + 0.02 * (1.0 - share), 0.5)
-    return (ends["near"] + column(share) * (ends["best"] - ends["near"])).clamp(0.0, 1.0)
+    return (ends["near"] + per_row(share) * (ends["best"] - ends["near"])).clamp(0.0, 1.0)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from bantamweight.attacks._boundaries import annealed, column, like
+from bantamweight.attacks._boundaries import annealed, like
 from bantamweight.attacks._core import Attack, Rows, State
 from bantamweight.attacks._inwards import begun, closed_in, seen, straight
 from bantamweight.attacks._objectives import negative_margin
@@ -16,6 +16,7 @@ from bantamweight.attacks._parts import any_row, select
 from bantamweight.errors import InputError
 from bantamweight.oracle import Answer, Query, margin
 from bantamweight.threats import Norm, Threat, l2
+from bantamweight.threats._core import per_row
 from bantamweight.types import Bool, Float, Images, Tensor
 
 __all__ = ["fmn"]
@@ -165,7 +166,7 @@ def _step(pace: _Pace, rows: Rows, state: State, gradient: Images, gap: Tensor) 
         radius = torch.where(found, radius, reach)
     radius = torch.minimum(radius, state["farthest"])
     rate = annealed(pace.alpha, pace.alpha_last, turn, pace.steps)
-    moved = torch.addcmul(points, EUCLIDEAN.steepest(gradient, points), column(rate))
+    moved = torch.addcmul(points, EUCLIDEAN.steepest(gradient, points), per_row(rate))
     return {"points": pace.norm.project(moved, rows.images, radius), "radius": radius}
 
 

@@ -192,11 +192,13 @@ def clean(
 def _run_folder(run: str, store: Path | None) -> Path:
     """A run by its folder, or by its name (or its study's, when only one run has it) in the store."""
     from bantamweight.errors import near
+    from bantamweight.reports._run import refuse_attack
     from bantamweight.studies.execute import STORE
 
     path = Path(run)
     if (path / "facts.parquet").is_file():
         return path
+    refuse_attack(path)
     home = Path(store or os.environ.get("BANTAM_STORE") or STORE) / "runs"
     known = {folder.name: folder for folder in home.glob("*") if (folder / "facts.parquet").is_file()}
     if run in known:

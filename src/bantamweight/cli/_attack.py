@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bantamweight.cli._attack_said import sentences
 from bantamweight.cli._options import (
     ChannelsOption,
     ClassesOption,
@@ -28,10 +29,12 @@ from bantamweight.errors import InputError, near
 if TYPE_CHECKING:
     from bantamweight.attacks._selftest import SelfTest
     from bantamweight.data import Split
-    from bantamweight.oracle import Access, Oracle
+    from bantamweight.oracle import Access, Oracle, Precision
     from bantamweight.variants import Variant
 
-__all__ = ["attack"]
+__all__ = ["attack", "with_settings"]
+
+BATCH = 256
 
 NormOption = Annotated[str, typer.Option("--norm", help="linf, l2, l1 or l0.")]
 EpsOption = Annotated[
@@ -48,7 +51,9 @@ def attack(
     data: DataArgument,
     norm: NormOption = "linf",
     eps: EpsOption = None,
-    protocol: Annotated[str, typer.Option("--protocol", help="fast, autoattack, or another.")] = "fast",
+    protocol: Annotated[
+        str | None, typer.Option("--protocol", help="fast (where nothing is said), autoattack, or another.")
+    ] = None,
     attack: Annotated[str | None, typer.Option("--attack", help="One attack in place of a protocol.")] = None,
     settings: SettingOption = None,
     targeted: Annotated[str | None, typer.Option("--targeted", help="A class, least-likely, or all.")] = None,
@@ -68,7 +73,9 @@ def attack(
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Where verdicts and images go.")] = None,
-    batch: Annotated[int, typer.Option("--batch", help="Rows in play at once, at the most; changes no verdict.")] = 256,
+    batch: Annotated[
+        int, typer.Option("--batch", help="Rows in play at once, at the most; changes no verdict.")
+    ] = BATCH,
     seed: Annotated[int, typer.Option("--seed", help="Of every random number.")] = 0,
     precision: Annotated[
         str | None, typer.Option("--precision", help="Of gradients: fp32 or bf16 (default: what the processor has).")
@@ -87,33 +94,46 @@ def attack(
 ) -> None:
     """Attack a model, and say how many images it still gets right and why that may be believed."""
     from bantamweight.recipes._campaign import adversarial
+    from bantamweight.recipes._files import put
     from bantamweight.recipes.evaluate import judged_images
     from bantamweight.recipes.robustness import robustness
 
+    _refuse_empty({"--norm": norm, "--eps": eps, "--protocol": protocol, "--attack": attack})
+    if protocol is not None and attack is not None:
+        raise InputError("expected --protocol or --attack, got both; an attack stands in for a protocol: leave one out")
     if audit < 0:
         raise InputError(f"expected an audit of 0 or more survivors, got {audit}")
     level = _choice("--checks", checks, ("probe", "full", "none"))
     gradients = None if precision is None else _choice("--precision", precision, ("fp32", "bf16"))
+    plan, against = with_settings(attack or protocol or "fast", settings), f"{norm} {eps or 'unbounded'}"
+    if self_test:
+        _refuse_beside_self_test(
+            eps,
+            {
+                "--targeted": targeted is not None,
+                "--from": source is not None,
+                "--audit": audit > 0,
+                "--checks": checks != "probe",
+                "--artifact": artifact is not None,
+                "--out": out is not None,
+                "--batch": batch != BATCH,
+                "--device": device != "auto",
+            },
+        )
+    if artifact is not None and (gradients is not None or device != "auto"):
+        raise InputError(
+            "an exported file is attacked as it is, in fp32 and on the processor; leave out --precision and --device"
+        )
     variant = named_model(model, weights, classes, size, channels, trust)
     _, chosen, names = judged_images(variant, data, split=split, n=n, trust=trust)
-    plan = with_settings(attack or protocol, settings)
+    if self_test:
+        _tell_planted(_planted(variant, chosen, against, plan, attack is not None, gradients, seed, trust), as_json)
+        return
     judged: Variant | Oracle = variant
-    if device != "auto" and (self_test or artifact is not None):
-        raise InputError("a self-test, and an exported file, run on the processor; leave out --device")
     if artifact is not None:
-        if gradients is not None or self_test:
-            raise InputError("an exported file is attacked in fp32 and as it is; leave out --precision and --self-test")
-        judged = _shipped(variant, artifact, f"{norm} {eps or 'unbounded'}", plan if attack else None, trust)
+        judged = _shipped(variant, artifact, against, plan if attack else None, trust)
         # Checks look at gradients, which an attack on the file's own scores has none of.
         level = level if judged.access == "white" else "none"
-    if self_test:
-        if eps in (None, "inf", "unbounded") or targeted is not None or audit or out is not None:
-            raise InputError(
-                "a self-test plants images at an eps, of any other class, and leaves nothing behind: give --eps, leave "
-                "out --targeted, --audit and --out"
-            )
-        _tell_planted(_planted(variant, chosen, f"{norm} {eps}", plan, attack is not None, seed, trust), as_json)
-        return
     starts = None if source is None else adversarial(source, chosen.images)
     question = (
         variant.hash,
@@ -139,7 +159,7 @@ def attack(
             judged,
             chosen.images,
             chosen.labels,
-            f"{norm} {eps or 'unbounded'}",
+            against,
             protocol=plan,
             attack=None if attack is None else plan,
             targets=_target(targeted, names),
@@ -157,7 +177,9 @@ def attack(
             heard=heard,
         )
     said = {**answer.summary(), "classes": list(names)}
-    typer.echo(json.dumps(said) if as_json else "\n".join(_sentences(said)))
+    assert answer.folder is not None
+    put(answer.folder / "result.json", json.dumps(said, indent=1).encode())  # with the classes by name, as it is told
+    typer.echo(json.dumps(said) if as_json else "\n".join(sentences(said)))
 
 
 def _shipped(variant: Variant, artifact: Path, against: str, single: dict[str, Any] | None, trust: bool) -> Oracle:
@@ -172,25 +194,60 @@ def _shipped(variant: Variant, artifact: Path, against: str, single: dict[str, A
     return shipped_oracle(variant, artifact, access=access, threads=describe().cores, trust=trust)
 
 
+def _refuse_empty(given: Mapping[str, str | None]) -> None:
+    """An option that was given without a word is a slip, and no wish for its default."""
+    wanted = {
+        "--norm": "linf, l2, l1 or l0",
+        "--eps": "a budget such as 8/255",
+        "--protocol": "a protocol such as fast",
+        "--attack": "an attack such as pgd",
+    }
+    for option, said in given.items():
+        if said is not None and not said.strip():
+            raise InputError(f"expected {option} to be {wanted[option]}, got {said!r}; say which, or leave it out")
+
+
+def _refuse_beside_self_test(eps: str | None, beside: Mapping[str, bool]) -> None:
+    """What a self-test does not do, option by option: none is taken and then ignored."""
+    why = "a self-test plants images at an eps, of any other class, in the model itself, and leaves nothing behind"
+    if eps is None or eps.strip() in ("inf", "unbounded"):
+        raise InputError(f"{why}: give --eps, such as 8/255")
+    given = [option for option, there in beside.items() if there]
+    if given:
+        raise InputError(f"{why}: leave out {', '.join(given)}")
+
+
 def _planted(
-    variant: Variant, chosen: Split, against: str, plan: dict[str, Any], single: bool, seed: int, trust: bool
+    variant: Variant,
+    chosen: Split,
+    against: str,
+    plan: dict[str, Any],
+    single: bool,
+    precision: Precision | None,
+    seed: int,
+    trust: bool,
 ) -> SelfTest:
     """What the attack finds of adversarial points that are known to be there."""
+    import torch
+
     from bantamweight.attacks._selftest import self_test
     from bantamweight.parts import configure
+    from bantamweight.recipes._precision import gradient_precision
     from bantamweight.recipes.attack import threat
     from bantamweight.variants import build
 
     budget = threat(against)
     method = configure("attacks" if single else "protocols", plan, trust=trust).make(budget)
-    return self_test(build(variant, trust=trust), chosen.floats(), chosen.labels, budget, method, seed=seed)
+    net, gradients = build(variant, trust=trust), gradient_precision(precision, torch.device("cpu"))
+    return self_test(net, chosen.floats(), chosen.labels, budget, method, precision=gradients, seed=seed)
 
 
 def _tell_planted(found: SelfTest, as_json: bool) -> None:
     low, high = found.interval
     counts = {"asked": found.asked, "planted": found.planted, "found": found.found, "lucky": found.lucky}
-    said = {**counts, "low": low, "high": high}
-    typer.echo(json.dumps(said) if as_json else f"{found}; {low:.1%} to {high:.1%} at 95%")
+    said = {**counts, "low": low, "high": high, "telling": found.telling}
+    doubt = "" if found.telling else f"; to find these proves nothing: {found.doubt}"
+    typer.echo(json.dumps(said) if as_json else f"{found}; {low:.1%} to {high:.1%} at 95%{doubt}")
 
 
 def _target(targeted: str | None, names: Sequence[str]) -> Any:
@@ -220,6 +277,8 @@ def with_settings(name: str, settings: Sequence[str] | None) -> dict[str, Any]:
         key, equals, value = setting.partition("=")
         if not equals or not key.strip() or key.strip() == "use":
             raise InputError(f"expected --set KEY=VALUE of a setting, such as steps=40, got {setting!r}")
+        if key.strip() in spec:
+            raise InputError(f"expected one value of {key.strip()!r}, got another in {setting!r}; leave one out")
         try:
             spec[key.strip()] = yaml.safe_load(value)
         except yaml.YAMLError as error:
@@ -240,40 +299,3 @@ def _home(question: Sequence[Any]) -> Path:
 
     name = hashlib.blake2b(repr(question).encode(), digest_size=8).hexdigest()
     return Path(os.environ.get("BANTAM_STORE") or ".bantam") / "attacks" / name
-
-
-def _sentences(said: Mapping[str, Any]) -> Iterator[str]:
-    """The answer as a person would want to read it."""
-    n, clean, robust = said["n"], said["clean"]["correct"], said["robust"]
-    under = f"under {said['threat']} by {said['protocol']}"
-    stood = f"{robust['correct']} never became what was aimed for" if said["targeted"] else robust["correct"]
-    yield f"{clean} of {n} images are right before, {stood} {under}"
-    if said["left_out"]:
-        yield f"{said['left_out']} more are of the class that was aimed for, and left out"
-    share = "right, and never the target" if said["targeted"] else "robust accuracy"
-    yield f"{share} {robust['correct'] / n:.1%} ({robust['low']:.1%} to {robust['high']:.1%} at 95%)"
-    if "distance" in said:
-        distance = said["distance"]
-        ends = [f"{distance[key]:.4g}" if distance[key] is not None else "more" for key in ("median", "low", "high")]
-        yield f"median distance {ends[0]} ({ends[1]} to {ends[2]} at 95%)"
-    for part in said["attacks"]:
-        yield (
-            f"  {part['name']:<20} broke {part['broken']:>5} of {part['given']:<5}"
-            f" {part['forwards']:>9,} forwards {part['backwards']:>9,} backwards {part['seconds']:>7.1f} s"
-        )
-    for check in said["checks"]:
-        if check["state"] == "fail":
-            yield f"FAIL  {check['name']}: {check['detail']}"
-    if said["checks"]:
-        states = [check["state"] for check in said["checks"]]
-        absent = f", {states.count('did not run')} did not run" if "did not run" in states else ""
-        yield f"{states.count('pass')} of {len(states)} checks passed{absent}"
-    if said["audit"]:
-        audit = said["audit"]
-        yield (
-            f"audit: {audit['broken']} of {audit['n']} survivors broken by the reference ensemble: "
-            f"at 95% at most {audit['bound']:.1%} of survivors"
-        )
-    if said["escalated"]:
-        yield f"escalated to the reference ensemble: {said['escalated']}"
-    yield f"{said['seconds']:.1f} s; verdicts and images in {said['folder']}"

@@ -16,11 +16,11 @@ def vouched(book: Book) -> Iterable[Claim]:
         fact = entry.fact
         broken = book.one("audit_broken", **_cell(entry))
         if fact.value is not None and broken is not None:
-            text = (
-                f"At most {percent(fact.value)} of the images that {fact.variant} keeps under {fact.attack} "
-                f"({fact.threat}) would fall to the reference ensemble (at 95% confidence: {whole(broken.fact.k)} of "
-                f"{whole(broken.fact.n)} audited fell)."
-            )
+            kept = f"the images that {fact.variant} keeps under {fact.attack} ({fact.threat})"
+            seen, to = f"{whole(broken.fact.k)} of {whole(broken.fact.n)}", "to the reference ensemble"
+            text = f"At most {percent(fact.value)} of {kept} would fall {to} (at 95% confidence: {seen} audited fell)."
+            if fact.value == broken.fact.value:
+                text = f"Of {kept} {seen} fall {to}: all of them were audited."
             yield Claim("robustness", text, "supported", rows([entry, broken]))
     failed: dict[tuple[str, ...], list[Entry]] = {}
     for entry in book.find("check", value=0.0):

@@ -85,5 +85,10 @@ def _audit(audit: Mapping[str, Any], **columns: Any) -> Iterator[Fact]:
     if n:
         yield proportion("audit_broken", audit["broken"], n, note=note, **columns)
         where = {**columns, "k": audit["broken"], "n": n}
-        where["note"] = "at 95% confidence at most this share of survivors would fall to it (Clopper and Pearson 1934)"
+        where["note"] = (
+            "all survivors were asked"
+            if n == audit["survivors"]
+            else f"at 95% confidence at most this share of the {audit['survivors']} survivors would fall to it "
+            "(hypergeometric)"
+        )
         yield Fact(metric="audit_bound", kind="ratio", value=audit["bound"], **where)

@@ -31,9 +31,9 @@ def robustness_facts(verdicts: Columns, *, minimum_norm: bool = False, **columns
 
     right_before, robust_accuracy and fooled_overall are over all n; attack_success over the images attacked,
     targeted_success likewise but counting only the target; sizes and confidence_wrong over successes. With
-    `minimum_norm` the sizes are over all n instead: a misclassified image needs 0, one that withstood needs more
-    than was tried. A rate over nothing (no image was right before) is left out. Raises InputError for missing or
-    ragged columns.
+    `minimum_norm` the sizes are over all n instead: a misclassified image needs 0 (with targets it is left out), one
+    that withstood needs more than was tried. A rate over nothing (no image was right before) is left out. Raises
+    InputError for missing or ragged columns.
     """
     _check(verdicts)
     n, attacked, fooled = len(verdicts["label"]), verdicts["attacked"], _fooled(verdicts)
@@ -109,12 +109,14 @@ def _effort(verdicts: Columns, **columns: Any) -> list[Fact]:
 
 
 def _sizes(verdicts: Columns, minimum_norm: bool, **columns: Any) -> list[Fact]:
-    success, right = verdicts["success"], verdicts["right"]
+    success, right, counted = verdicts["success"], verdicts["right"], verdicts["attacked"]
+    if not (verdicts["target"] >= 0).any():  # an answer that was wrong before is not the one that was aimed for
+        counted = counted | ~right
     facts = []
     for norm, unit in NORMS.items():
         size = verdicts[f"size_{norm}"].astype(float)
         if minimum_norm:
-            sample = np.where(success, size, np.where(right, math.inf, 0.0))[verdicts["attacked"] | ~right]
+            sample = np.where(success, size, np.where(right, math.inf, 0.0))[counted]
         else:
             sample = size[success]
         if sample.size:

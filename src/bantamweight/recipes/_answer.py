@@ -22,12 +22,14 @@ __all__ = ["Audit", "Robustness"]
 class Audit:
     """What the reference ensemble did to a random sample of survivors.
 
-    `bound`: with 95% confidence at most this share of all survivors would fall to it (Clopper and Pearson 1934).
+    `bound`: with 95% confidence at most this share of all survivors would fall to it. `survivors` counts those that
+    the sample was drawn from; where `n` is all of them, nothing is left to be inferred.
     """
 
     n: int
     broken: int
     bound: float
+    survivors: int
 
 
 @dataclass(frozen=True)
@@ -90,31 +92,44 @@ class Robustness:
         }
 
     def _distances(self) -> dict[str, Any]:
-        """Of a run without a budget: the median distance, and how many images stand at each of a row of budgets."""
+        """Of a run without a budget: median distances, and how many images stand at each of a row of budgets.
+
+        `distance` counts an image that was wrong before as 0, as robust accuracy at any budget would; in a targeted run
+        it is no success, and left out, as from `curve`. `distance_right` and `queries_for_half` are of images attacked.
+        """
         norm, _, eps = self.threat.partition(" ")
         if eps != "unbounded":
             return {}
-        asked = self.asked
-        success, right = self.columns["success"][asked], self.columns["right"][asked]
-        needed = np.where(success, self.columns[f"size_{norm}"][asked], np.where(right, np.inf, 0.0)).astype(float)
-        low, high = stats.median_interval(needed) or (None, None)
-        median = float(np.median(needed))
+        attacked = self.columns["attacked"]
+        success = self.columns["success"][attacked]
+        right = np.where(success, self.columns[f"size_{norm}"][attacked], np.inf).astype(float)
+        targeted = bool((self.columns["target"] >= 0).any())
+        wrong = 0 if targeted else int((~self.columns["right"]).sum())
+        needed = np.concatenate([right, np.zeros(wrong)])
         reached = needed[np.isfinite(needed)]
         grid = np.unique(np.quantile(reached, np.linspace(0.0, 1.0, 21))) if len(reached) else np.zeros(1)
-        rows = [(float(eps), int((needed > eps).sum())) for eps in grid]
+        rows = [(float(eps), int((needed > eps).sum())) for eps in grid] if len(needed) else []
         curve = [
             dict(zip(("eps", "robust", "low", "high"), (eps, k, *stats.wilson(k, len(needed))[:2]), strict=True))
             for eps, k in rows
         ]
-        attacked = self.columns["attacked"]
-        queries = np.where(self.columns["success"], self.columns["query"], np.inf)[attacked]
+        queries = np.where(success, self.columns["query"][attacked], np.inf)
         half = half_fact("queries_for_half", queries).value if len(queries) else None
         return {
-            "distance": {"median": _finite(median), "low": _finite(low), "high": _finite(high)},
+            "distance": _median(needed),
+            "distance_right": _median(right),
             "queries_for_half": _finite(half),
-            "survives_8bit": int(self.columns["survives_8bit"].sum()),
+            "successes": int(success.sum()),
+            "survives_8bit": int(self.columns["survives_8bit"][attacked][success].sum()),
             "curve": curve,
         }
+
+
+def _median(needed: np.ndarray) -> dict[str, Any]:
+    """None for a median or an end that is infinite, and for both ends of too few images to have an interval."""
+    low, high = (stats.median_interval(needed) if len(needed) else None) or (None, None)
+    median = float(np.median(needed)) if len(needed) else None
+    return {"n": len(needed), "median": _finite(median), "low": _finite(low), "high": _finite(high)}
 
 
 def _finite(value: float | None) -> float | None:

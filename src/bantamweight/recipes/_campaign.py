@@ -33,13 +33,10 @@ from bantamweight.recipes._fingerprint import fingerprint
 from bantamweight.threats import Threat
 from bantamweight.types import Images, Int64, Labels, Logits
 
-__all__ = ["PROBE", "SHARD", "Campaign", "Question", "adversarial", "claim"]
+__all__ = ["SHARD", "Campaign", "Heard", "Question", "adversarial", "claim"]
 
 SHARD = 512
 """Images attacked at a time: a few megabytes, and full tiles for most of the way."""
-
-PROBE = 32
-"""Images that the checks look at."""
 
 Heard = Callable[[str, int, int], None]
 
@@ -102,6 +99,13 @@ class Campaign:
             del verdicts  # its pictures, before the next shard makes its own
         prefix = "" if name == "main" else f"{name}/"
         self.parts += [replace(part, name=prefix + part.name) for part in (added(said) if said else [])]
+
+    def again(self, name: str, protocol: Cascade, index: Int64[Tensor, " m"]) -> None:
+        """A stage that draws other random numbers than those before it: what stood against these says little."""
+        question = self.question
+        self.question = replace(question, seed=rng.stream(question.seed, name))
+        self.stage(name, protocol, index)
+        self.question = question
 
     def _lay(self, verdicts: Verdicts, rows: np.ndarray, place: Path | None, smallest: str | None) -> np.ndarray:
         """Lay verdicts over those there are; which part of the stage broke each row that stood before it, -1: none."""
@@ -190,10 +194,14 @@ def _writing(place: Path) -> Iterator[None]:
 
 
 def _aside(path: Path, write: Callable[[Path], object]) -> None:
-    """Written aside and renamed: whole or not there."""
+    """Written aside and renamed: whole or not there, and readable for whom the umask says, whoever writes it."""
     aside = path.with_name(path.name + ".aside")
     with _writing(path):
+        aside.unlink(missing_ok=True)
+        aside.touch()
+        mode = aside.stat().st_mode
         write(aside)
+        aside.chmod(mode)  # safetensors keeps its files to their owner
         aside.replace(path)
 
 

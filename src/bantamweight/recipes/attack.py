@@ -27,10 +27,25 @@ def threat(text: str | Threat) -> Threat:
     """
     if isinstance(text, Threat):
         return text
-    norm, _, eps = text.strip().partition(" ")
-    if eps.strip() in ("unbounded", "inf"):
+    if not isinstance(text, str):
+        raise InputError(f"expected a threat such as 'linf 8/255', or what linf(eps=8/255) gives, got {text!r}")
+    norm, _, eps = (part.strip() for part in text.strip().partition(" "))
+    if eps in ("unbounded", "inf"):
         return find("threats", norm)(eps=math.inf)
-    return configure("threats", {"use": norm, "eps": number(eps.strip())}).make()
+    return configure("threats", {"use": norm, "eps": _epsilon(eps)}).make()
+
+
+def _epsilon(text: str) -> float:
+    try:
+        found = float(number(text))
+    except (ValueError, OverflowError):
+        found = math.nan
+    if not math.isfinite(found):
+        raise InputError(
+            "expected an epsilon in pixel values of 0 to 1, such as 8/255 (in l0 a number of pixels), or 'unbounded', "
+            f"got {text[:60]!r}"
+        )
+    return found
 
 
 def attack(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -22,14 +22,15 @@ from bantamweight import stats
 from bantamweight.attacks._cascade import Cascade, cascade
 from bantamweight.attacks._core import Attack
 from bantamweight.attacks._transferred import transferred
-from bantamweight.attacks.checks import Check, examine, telling
+from bantamweight.attacks.checks import PROBE, Check, examine, telling
 from bantamweight.errors import InputError
-from bantamweight.machine import describe, device_of
+from bantamweight.machine import device_of
 from bantamweight.oracle import Oracle, oracle
 from bantamweight.parts import configure
 from bantamweight.recipes._answer import Audit, Robustness
 from bantamweight.recipes._asked import REFERENCE, check_classes, has_reference, refuse_access, refuse_audit, sound
-from bantamweight.recipes._campaign import PROBE, SHARD, Campaign, Question, claim
+from bantamweight.recipes._campaign import SHARD, Campaign, Heard, Question, claim
+from bantamweight.recipes._precision import gradient_precision
 from bantamweight.recipes.attack import threat
 from bantamweight.threats import Threat
 from bantamweight.types import Images, Labels
@@ -39,7 +40,6 @@ __all__ = ["Audit", "Robustness", "robustness"]
 
 Level = Literal["probe", "full", "none"]
 Targets = Labels | int | Literal["least-likely", "all"] | None
-Heard = Callable[[str, int, int], None]
 
 
 def robustness(
@@ -59,7 +59,7 @@ def robustness(
     seed: int = 0,
     batch: int = 256,
     device: str = "auto",
-    out: Path | None = None,
+    out: Path | str | None = None,
     classes: int | None = None,
     trust: bool = False,
     heard: Heard | None = None,
@@ -77,8 +77,11 @@ def robustness(
     fit.
     """
     began = time.perf_counter()
-    if batch < 1 or audit < 0:
-        raise InputError(f"expected a batch of at least 1 row and an audit of 0 or more, got {batch} and {audit}")
+    if not isinstance(audit, int) or not isinstance(batch, int) or batch < 1 or audit < 0:
+        raise InputError(f"expected a batch of at least 1 row and an audit of 0 or more, got {batch!r} and {audit!r}")
+    if not isinstance(model, Variant | nn.Module | Oracle):
+        raise InputError(f"expected a model, as load_model gives one, got {model!r}")
+    out = None if out is None else Path(out)
     budget = threat(against)
     refuse_audit(audit, budget)
     sound(images, labels, targets, starts, checks, precision)
@@ -109,13 +112,14 @@ def robustness(
     smells = [check.name for check in found if check.state == "fail"]
     # The reference ensemble asks whether a budget is enough: without a budget it has nothing to say.
     higher = escalate and has_reference(budget) and spec != REFERENCE.spec and asked.access == "white"
+    higher = higher and len(campaign.standing()) > 0
     escalated = f"checks failed: {', '.join(smells)}" if smells and higher else ""
     audited = None
     if audit and not escalated:
         audited = _audit(campaign, audit)
         escalated = f"the audit broke {audited.broken} of {audited.n}" if audited.broken and escalate else ""
     if escalated:
-        campaign.stage("escalated", _reference(budget), campaign.standing())
+        campaign.again("escalated", _reference(budget), campaign.standing())
     kept = campaign.images() if out is None else None
     answer = Robustness(
         protocol=plan.name,
@@ -157,10 +161,7 @@ def _oracle(
     if isinstance(model, Oracle):
         return model
     home = device_of(device)
-    if precision is None and home.type == "cuda":
-        precision = "bf16" if torch.cuda.is_bf16_supported() else "fp32"
-    elif precision is None:
-        precision = "bf16" if home.type == "cpu" and "BF16" in str(describe()) else "fp32"
+    precision = gradient_precision(precision, home)
     return oracle(build(model, trust=trust) if isinstance(model, Variant) else model, precision=precision, device=home)
 
 
@@ -212,7 +213,9 @@ def _question(
     if targets == "all":
         targets = None
     elif targets == "least-likely":
-        targets = clean.argmin(dim=1)
+        # Of the other classes: that the label's own is the least likely happens where the model is wrong.
+        own = labels.clamp(0, clean.shape[1] - 1)[:, None]
+        targets = clean.scatter(1, own, torch.inf).argmin(dim=1)
     elif isinstance(targets, int):
         targets = torch.full_like(labels, targets)
     return replace(blank, clean=clean, targets=targets)
@@ -242,11 +245,13 @@ def _reference(budget: Threat) -> Cascade:
 
 
 def _audit(campaign: Campaign, size: int) -> Audit:
-    """Give a random sample of survivors to the reference ensemble."""
+    """Give a random sample of survivors to the reference ensemble.
+
+    The bound counts how many of the survivors could have fallen, had all of them been asked.
+    """
     standing = campaign.columns["attacked"] & ~campaign.columns["success"]
     rows = campaign.sample(size, "audit", standing)
-    campaign.stage("audit", _reference(campaign.question.threat), rows)
-    broken = int(campaign.columns["success"][rows.numpy()].sum())
-    # Twice the tail: the bound is one-sided.
-    bound = stats.clopper_pearson(broken, len(rows), confidence=0.9)[1] if len(rows) else 0.0
-    return Audit(len(rows), broken, bound)
+    campaign.again("audit", _reference(campaign.question.threat), rows)
+    broken, survivors = int(campaign.columns["success"][rows.numpy()].sum()), int(standing.sum())
+    bound = stats.most_of(broken, len(rows), survivors) / survivors if survivors else 0.0
+    return Audit(len(rows), broken, bound, survivors)

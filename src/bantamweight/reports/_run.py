@@ -14,7 +14,7 @@ from bantamweight import facts as fact_table
 from bantamweight.errors import InputError
 from bantamweight.facts import Fact
 
-__all__ = ["Context", "Job", "Variety", "read"]
+__all__ = ["Context", "Job", "Variety", "read", "refuse_attack"]
 
 JOB = re.compile(r"jobs/[\w.-]+")
 
@@ -173,6 +173,7 @@ class Context:
 def read(folder: Path) -> Context:
     """A run folder. Raises InputError when it is none."""
     manifest = folder / "run.json"
+    refuse_attack(folder)
     try:
         said = json.loads(manifest.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -184,6 +185,17 @@ def read(folder: Path) -> Context:
         if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed):
             raise InputError(f"expected {key!r} of {manifest} to be a list of mappings, it is damaged; run it again")
     return Context(folder, said, tuple(fact_table.load(folder / "facts.parquet")))
+
+
+def refuse_attack(folder: Path) -> None:
+    """Raise InputError for a folder that `bantam attack` left: it has an answer and no facts to make panels of."""
+    answered = (folder / "result.json").is_file() and (folder / "verdicts.parquet").is_file()
+    if (folder / "run.json").exists() or not (answered or (folder / "question.json").is_file()):
+        return
+    raise InputError(
+        f"expected the folder of a finished run, and {folder} is an attack's: its answer is result.json and its rows "
+        "are verdicts.parquet; panels and facts come from `bantam run STUDY`"
+    )
 
 
 def _variety(one: Mapping[str, Any]) -> Variety:

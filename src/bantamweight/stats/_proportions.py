@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 from typing import NamedTuple, SupportsIndex
 
@@ -43,6 +44,26 @@ def wilson(k: SupportsIndex, n: SupportsIndex, *, confidence: float = 0.95) -> I
     half = z * math.sqrt(k * (n - k) / n + z * z / 4) / (n + z * z)
     # Exact at the ends, where rounding would otherwise leave 1e-17 on the wrong side.
     return Interval(0.0 if k == 0 else centre - half, 1.0 if k == n else centre + half)
+
+
+def most_of(k: SupportsIndex, n: SupportsIndex, population: SupportsIndex, *, confidence: float = 0.95) -> int:
+    """The most of a population that can have a property of which `n`, drawn without replacement, showed `k`.
+
+    Exact and one-sided: any more would have shown no more than `k` in at most 1 - confidence of all draws. Source:
+    Buonaccorsi 1987, The American Statistician 41:215. Raises InputError for counts no draw can give.
+
+    >>> most_of(0, 59, 263), most_of(0, 59, 10_000), most_of(1, 18, 18)
+    (11, 493, 1)
+    """
+    found, drawn, whole = operator.index(k), operator.index(n), operator.index(population)
+    if not 0 <= found <= drawn <= whole or not 0.0 < confidence < 1.0:
+        raise InputError(
+            f"expected 0 <= k <= n <= population and a confidence between 0 and 1, got k={found}, n={drawn}, "
+            f"population={whole}, confidence={confidence}"
+        )
+    possible = np.arange(found, whole - drawn + found + 1)
+    seen = stats.hypergeom.cdf(found, whole, possible, drawn)
+    return int(possible[seen > 1.0 - confidence].max())
 
 
 def clopper_pearson(k: SupportsIndex, n: SupportsIndex, *, confidence: float = 0.95) -> Interval:

@@ -107,7 +107,8 @@ def bounded(norm: Norm, eps: float, most: float = math.inf) -> Threat:
     """A threat whose budget has been checked: above 0, and at most `most` unless it is infinite."""
     if not (0.0 < eps <= most or eps == math.inf):
         bound = "above 0" if math.isinf(most) else f"between 0 and {most:g}"
-        raise InputError(f"expected an epsilon {bound} for {norm.name} (images live in [0, 1]), got {eps:g}")
+        hint = "" if math.isinf(most) else "; write it in those values, such as 8/255"
+        raise InputError(f"expected an epsilon {bound} for {norm.name} (images live in [0, 1]), got {eps:g}{hint}")
     return Threat(norm, float(eps))
 
 

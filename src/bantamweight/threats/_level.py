@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from bantamweight.threats._core import Budget, Flat, above, total
-from bantamweight.types import Float
+from bantamweight.types import Float, Int64
 
 __all__ = ["lengths", "shrunk", "spent"]
 
@@ -27,6 +27,8 @@ CAUTIOUS = 16
 """Steps of Newton alone; from then on every other one halves the interval."""
 EXACT = 8.0
 """How near a level is near enough, in roundings of what is asked; what is left over is shared out afterwards."""
+FIRST = 48
+"""How many of most worth are tried first; up to a 64th of all, torch finds them without sorting the others."""
 LEAST = 2e-7
 """The share of what is asked that float32 sums can't tell from nothing."""
 
@@ -66,30 +68,47 @@ def shrunk(amounts: Flat, caps: Flat, most: Budget) -> Flat:
     nothing, most = amounts.new_zeros(()), most.to(amounts.dtype)
 
     def parts(level: Column) -> tuple[Flat, Flat]:
+        """What is left, and 1.0 where it falls with the level: where neither end has cut it off."""
         over = amounts - level
-        sloping = above(over, nothing).sub_(above(over, caps))
-        return torch.minimum(over.clamp_min_(0.0), caps), sloping
+        left = torch.clamp(over, nothing, caps)
+        return left, torch.eq(left, over, out=over)
 
     def excess(level: Column) -> tuple[Budget, Budget]:
         left, sloping = parts(level)
         return most - total(left), total(sloping)
 
-    high = amounts.amax(dim=1)
-    level = _root(excess, torch.where(most > 0, 0.0, high), high, most)
+    # Not zero: an amount of nothing does not fall with the level.
+    least, high = torch.finfo(amounts.dtype).tiny, amounts.amax(dim=1)
+    level = _root(excess, torch.where(most > 0, least, high), high, most)
     left, sloping = parts(level[:, None])
     missing = (most - total(left.double())).to(most.dtype)
-    missing = torch.where(level > 0, missing, missing.clamp_max(0.0))
+    missing = torch.where(level > least, missing, missing.clamp_max(0.0))
     share = (missing / total(sloping).clamp_min(1.0))[:, None]
     return torch.minimum(left.addcmul_(sloping, share).clamp_min_(0.0), caps)
 
 
 def spent(caps: Flat, worth: Flat, need: Budget) -> Flat:
-    """What each contributes, in float64, when those of most worth give all of their cap until the sum is `need`."""
-    order = worth.argsort(dim=1, descending=True, stable=True)
-    sorted_caps = caps.double().gather(1, order)
-    before = sorted_caps.cumsum(dim=1) - sorted_caps
-    given = torch.minimum((need.double()[:, None] - before).clamp_min_(0.0), sorted_caps)
-    return torch.zeros_like(given).scatter_(1, order, given)
+    """What each contributes, in float64, when those of most worth give all of their cap until the sum is `need`.
+
+    Where the few of most worth suffice, only those are sorted, in a tenth of the time.
+    """
+    caps, need = caps.double(), need.double()
+    if caps.device.type != "cpu" or caps.shape[1] <= FIRST:  # elsewhere, looking would make the device wait
+        return _given(caps, worth.argsort(dim=1, descending=True, stable=True), need)
+    given = _given(caps, worth.topk(FIRST, dim=1).indices, need)
+    short = torch.nonzero(total(given) < need * (1.0 - 1e-12))[:, 0]
+    if len(short):
+        order = worth[short].argsort(dim=1, descending=True, stable=True)
+        given[short] = _given(caps[short], order, need[short])
+    return given
+
+
+def _given(caps: Flat, order: Int64[Tensor, "b m"], need: Budget) -> Flat:
+    """What those in the order give, one after another; nothing from the others."""
+    in_order = caps.gather(1, order)
+    before = in_order.cumsum(dim=1) - in_order
+    given = torch.minimum((need[:, None] - before).clamp_min_(0.0), in_order)
+    return torch.zeros_like(caps).scatter_(1, order, given)
 
 
 def _root(excess: Excess, low: Budget, high: Budget, scale: Budget) -> Budget:

@@ -6,6 +6,9 @@ from tests.cli.corpus.desk import Case, Cases, Desk
 
 __all__ = ["CASES"]
 
+EPS = "expected an epsilon in pixel values of 0 to 1, such as 8/255"
+PLANTED = ("--eps", "0.1", "--self-test")
+
 
 def attack(desk: Desk, *more: str, data: str | None = None) -> list[str]:
     return ["attack", "mlp", data or desk.pets(), "--classes", "2", "--size", "16", *more]
@@ -29,9 +32,20 @@ CASES: Cases = {
     "a norm there is not": case("'l7' is not in threats", "--norm", "l7", "--eps", "1"),
     "an eps of nothing": case("expected an epsilon between 0 and 1", "--eps", "0"),
     "an eps below nothing": case("expected an epsilon between 0 and 1", "--eps=-8/255"),
-    "an eps beyond the box": case("expected an epsilon between 0 and 1", "--eps", "8"),
-    "an eps in words": case("eps", "--eps", "small"),
-    "an eps that is no number": case("eps", "--eps", "nan"),
+    "an eps beyond the box": case("expected an epsilon between 0 and 1 .* got 8; .* such as 8/255", "--eps", "8"),
+    "an eps in words": case(EPS, "--eps", "small"),
+    "an eps that is no number": case(EPS, "--eps", "nan"),
+    "an eps by nothing": case(EPS, "--eps", "8/0"),
+    "an empty eps": case("expected --eps to be a budget such as 8/255, got ''", "--attack", "ddn", "--eps", ""),
+    "an empty norm": case("expected --norm to be linf, l2, l1 or l0, got ''", "--norm", "", "--eps", "0.1"),
+    "an empty attack": case("expected --attack to be an attack such as pgd, got ''", "--eps", "0.1", "--attack", ""),
+    "an empty protocol": case("expected --protocol to be a protocol such as", "--eps", "0.1", "--protocol", ""),
+    "a protocol and an attack": case(
+        "expected --protocol or --attack, got both", "--eps", "0.1", "--protocol", "fast", "--attack", "pgd"
+    ),
+    "one setting twice": case(
+        "expected one value of 'steps'", "--eps", "0.1", "--attack", "pgd", "--set", "steps=1", "--set", "steps=2"
+    ),
     "no eps for a protocol": case("needs an eps"),
     "no eps for an attack that needs one": case("pgd needs an eps", "--attack", "pgd"),
     "half a pixel": case("whole", "--norm", "l0", "--eps", "1.5"),
@@ -57,6 +71,10 @@ CASES: Cases = {
     "a precision": case("expected --precision to be one of", "--eps", "0.1", "--precision", "fp8"),
     "a device that is not there": case("expected a device that this machine has", "--eps", "0.1", "--device", "mos:3"),
     "a device for a self-test": case("leave out --device", "--eps", "0.1", "--self-test", "--device", "cpu"),
+    "checks of a self-test": case("leave out --checks", *PLANTED, "--checks", "full"),
+    "a self-test from a run": case("leave out --from, --audit", *PLANTED, "--from", "nowhere", "--audit", "5"),
+    "a self-test of a file": case("leave out --artifact", *PLANTED, "--artifact", "nothing.onnx"),
+    "a self-test in batches": case("leave out --batch", *PLANTED, "--batch", "8"),
     "no rows in play": case("at least 1 row", "--eps", "0.1", "--batch", "0"),
     "a run that is not there": case("finished attack", "--eps", "0.1", "--from", "nowhere"),
     "a folder with another answer": Case(other_answer, "another question"),

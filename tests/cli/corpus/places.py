@@ -14,6 +14,9 @@ from tests.cli.corpus.desk import Case, Cases, Desk
 
 __all__ = ["CASES"]
 
+ATTACKED = (
+    r"folder is an attack's: its answer is result\.json and its rows are verdicts\.parquet; .* `bantam run STUDY`"
+)
 STUDY = "study: a\ndata: digits\ntrain: {model: mlp, epochs: 1}\n"
 
 
@@ -31,6 +34,13 @@ def finished(desk: Desk, *, manifest: str | None = None, facts_file: bytes | Non
     else:
         target.write_bytes(facts_file)
     return "store/runs/pets-1"
+
+
+def attacked(desk: Desk, *names: str) -> str:
+    """The folder of an attack, made by hand."""
+    for name in names or ("question.json", "result.json", "verdicts.parquet"):
+        desk.file(f"folder/{name}", "{}")
+    return "folder"
 
 
 def impossible(desk: Desk) -> str:
@@ -74,6 +84,9 @@ RUNS: Cases = {
     "a report of a folder that is no run": Case(
         lambda desk: ["report", str(Path(desk.file("folder/notes.txt", "x")).parent)], "the folder of a finished run"
     ),
+    "facts of an attack": Case(lambda desk: ["facts", attacked(desk)], ATTACKED),
+    "a report of an attack": Case(lambda desk: ["report", attacked(desk)], ATTACKED),
+    "a report of an attack that was stopped": Case(lambda desk: ["report", attacked(desk, "question.json")], ATTACKED),
     "a run with a slip": Case(
         lambda desk: (finished(desk), ["facts", "pest-1", "--store", "store"])[1], r"did you mean 'pets-1'\?"
     ),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 import torch
 
 from bantamweight.oracle import Answer, Oracle, Query, margin
-from bantamweight.predict import pad
+from bantamweight.predict import TILE, pad
 from bantamweight.threats import TOLERANCE, Threat
 from bantamweight.types import Bool, Float, Images, Labels, Tensor
 
@@ -62,6 +62,10 @@ class Recorder(Oracle):
         for key, value in seen.items():
             self.best[key][near] = value[near]
         return answer
+
+    def fit(self, images: Images, rows: int) -> int:  # noqa: ARG002 (whatever the oracle's own would say)
+        """One size for the whole run: every row keeps its place."""
+        return TILE
 
     def tape(self) -> Tape:
         """What was written down of the images; the rest of the tile repeats them."""

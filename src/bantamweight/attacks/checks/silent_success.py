@@ -5,11 +5,13 @@ from __future__ import annotations
 import torch
 
 from bantamweight.attacks.checks._core import Check, Evidence, failed, passed
-from bantamweight.oracle import margin
+from bantamweight.oracle import fooled
 
 __all__ = ["silent_success"]
 
 LEVEL = "full"
+SURE = 1e-4
+"""A smaller margin may fall the other way when the judge is asked again."""
 
 
 def silent_success(evidence: Evidence) -> Check:
@@ -19,8 +21,8 @@ def silent_success(evidence: Evidence) -> Check:
     """
     tape, ending = evidence.tape(), evidence.ending()
     judged = evidence.oracle.judge(tape.closest)
-    gaps = margin(judged, evidence.labels, torch.full_like(evidence.labels, -1))
-    silent = int((gaps < -1e-4).logical_and(~torch.from_numpy(ending["success"])).sum())
+    passed_by = fooled(judged, evidence.labels, torch.full_like(evidence.labels, -1), SURE)
+    silent = int(passed_by.logical_and(~torch.from_numpy(ending["success"])).sum())
     if silent:
         return failed(
             "silent_success", float(silent), f"{silent} attacks passed an adversarial point and did not return it"

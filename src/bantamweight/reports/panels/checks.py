@@ -73,7 +73,7 @@ def _overview(context: Context, found: Sequence[tuple[Asked, str]]) -> Table:
 
 
 def _audit(context: Context, cell: Asked, name: str) -> str:
-    """`broken: 0 of 59; at 95% at most 5.0% of survivors`."""
+    """`broken: 0 of 59; at 95% at most 4.2% of survivors`."""
     audited = next(iter(_of(context, "audited", cell, variant=name)), None)
     if audited is None:
         return "not asked for"
@@ -81,8 +81,10 @@ def _audit(context: Context, cell: Asked, name: str) -> str:
     bound = next(iter(_of(context, "audit_bound", cell, variant=name)), None)
     if broken is None or bound is None:
         return "nothing was left to audit"
-    share = _words.percent(bound.value)
-    return f"broken: {_words.whole(broken.k)} of {_words.whole(broken.n)}; at 95% at most {share} of survivors"
+    said = f"broken: {_words.whole(broken.k)} of {_words.whole(broken.n)}"
+    if bound.value == broken.value:
+        return f"{said}, all survivors"
+    return f"{said}; at 95% at most {_words.percent(bound.value)} of survivors"
 
 
 def _every(context: Context, cell: Asked, among: Sequence[Asked]) -> Table:

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from bantamweight.attacks._smallest import smallest_eps
 from bantamweight.facts import Fact
-from bantamweight.judging.robustness import half_fact
+from bantamweight.judging.robustness import NORMS, half_fact
 from bantamweight.oracle import oracle
 from bantamweight.studies._place import Place, draw, part, split_of
 from bantamweight.variants import build
@@ -35,4 +35,4 @@ def minimum_eps(
     )
     pq.write_table(pa.table({"index": index.numpy(), "eps": found}), place.out / "smallest.parquet", compression="zstd")
     note = f"smallest budget seen to succeed, by bisection up to {most.eps:g}"
-    return [half_fact("eps_for_half", found, unit="of [0, 1]", note=note)]
+    return [half_fact("eps_for_half", found, unit=NORMS[most.norm.name], note=note)]
