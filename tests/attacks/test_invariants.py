@@ -158,7 +158,7 @@ def respects(scene, norm, eps, verdicts):
         assert torch.equal(torch.from_numpy(verdicts[f"size_{name}"]), size)
 
 
-def agrees(scene, verdicts):
+def agrees(scene, norm, eps, verdicts):
     """What the columns say is what the float32 net says of the image before and after."""
     net = scene.net().eval()
     labels, targets = scene.labels(net), scene.targets()
@@ -166,7 +166,8 @@ def agrees(scene, verdicts):
     columns = {name: torch.from_numpy(values) for name, values in verdicts.columns.items()}
     with torch.no_grad():
         before, after = net(scene.images()), net(verdicts.images)
-        rounded = margin(net(torch.round(verdicts.images * 255.0) / 255.0), labels, wanted)
+        eight_bits = torch.round(verdicts.images * 255.0) / 255.0
+        rounded = margin(net(eight_bits), labels, wanted)
     assert torch.equal(columns["label"], labels)
     assert torch.equal(columns["target"], wanted)
     assert torch.equal(columns["clean"], before.argmax(dim=1))
@@ -174,16 +175,18 @@ def agrees(scene, verdicts):
     assert torch.equal(columns["attacked"], columns["right"] & (wanted != labels)), "who is wrong already is left alone"
     gap = margin(after, labels, wanted)
     assert torch.allclose(columns["margin"], gap, atol=CLOSE)
-    assert torch.equal(columns["success"], columns["attacked"] & (columns["margin"] < 0))
-    assert not columns["success"][gap > CLOSE].any()
     hit = columns["adversarial"] == wanted if scene.targeted else columns["adversarial"] != labels
-    assert hit[columns["success"]].all()
+    assert torch.equal(columns["success"], columns["attacked"] & hit)
+    assert not columns["success"][gap > CLOSE].any()
+    assert columns["success"][columns["attacked"] & (gap < -CLOSE)].all()
     best = after.topk(2, dim=1)
     clear = best.values[:, 0] - best.values[:, 1] > CLOSE
     assert torch.equal(columns["adversarial"][clear], best.indices[clear, 0])
     assert torch.equal(columns["near"], columns["margin"].abs() < CLOSE)
     assert not columns["survives_8bit"][~columns["success"] | (rounded > CLOSE)].any()
-    assert columns["survives_8bit"][columns["success"] & (rounded < -CLOSE)].all()
+    within = norm.size(eight_bits - scene.images()) <= eps + TOLERANCE * max(1.0, eps)
+    assert torch.equal(columns["survives_8bit"] & within, columns["survives_8bit"])
+    assert columns["survives_8bit"][columns["success"] & within & (rounded < -CLOSE)].all()
     assert torch.allclose(columns["confidence"], after.softmax(dim=1).amax(dim=1), atol=CLOSE)
     left = ~columns["attacked"] if scene.until != "converged" else ~columns["success"]
     assert torch.equal(verdicts.images[left], scene.images()[left]), "where nothing was found there is nothing to show"
@@ -213,7 +216,7 @@ def test_what_a_run_returns_is_within_the_threat_true_and_counted(name, norm, sc
     threat = scene.threat(norm)
     verdicts, asked = ran(scene, name, threat)
     respects(scene, norm, threat.eps, verdicts)
-    agrees(scene, verdicts)
+    agrees(scene, norm, threat.eps, verdicts)
     counts(scene, made(name, threat), verdicts, asked.ledger)
 
 
@@ -226,7 +229,7 @@ def test_without_a_budget_only_the_box_is_respected(name, norm, scene):
     threat = Threat(norm, math.inf)
     verdicts, asked = ran(scene, name, threat)
     respects(scene, norm, math.inf, verdicts)
-    agrees(scene, verdicts)
+    agrees(scene, norm, threat.eps, verdicts)
     counts(scene, made(name, threat), verdicts, asked.ledger)
 
 

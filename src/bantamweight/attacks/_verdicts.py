@@ -163,7 +163,7 @@ def conclude(
         "attacked": attacked,
         "success": success,
         # A success that only the judge saw, on the final image, is dated by the row's last query.
-        "query": torch.where(success, torch.where(broken, best.query, forwards - 1), -1),
+        "query": torch.where(success, torch.where(broken, best.query, (forwards - 1).clamp_min(0)), -1),
         "margin": gaps,
         "near": gaps.abs() < NEAR,
         "eps": budgets,
