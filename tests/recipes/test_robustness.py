@@ -246,3 +246,15 @@ def test_a_name_is_no_model(scene):
 
 def test_a_folder_may_be_named_by_text(scene, tmp_path):
     assert ask(scene, out=str(tmp_path / "out")).folder == tmp_path / "out"
+
+
+def test_transfer_access_is_shown_images_of_another_model_and_nothing_else(scene):
+    model, images, labels = scene
+    found = ask(scene, "linf 8/255")
+    hidden = oracle(model, access="transfer")
+    carried = ask((hidden, images, labels), "linf 8/255", starts=found.images)
+    assert carried.summary()["forwards"] == carried.summary()["backwards"] == 0
+    assert carried.survivors == found.survivors
+    for more in ({}, {"attack": "square", "starts": found.images}):
+        with pytest.raises(InputError, match="needs more than transfer access; give starts"):
+            ask((hidden, images, labels), **more)

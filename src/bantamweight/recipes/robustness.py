@@ -69,7 +69,8 @@ def robustness(
     `protocol` names a cascade (`fast`, `autoattack`), `attack` a single attack instead. `targets` makes it targeted:
     a class, one per image, each image's least likely one, or all classes in turn (an image stands that reached none).
     `audit` survivors are given to the reference ensemble; all of them are where a check fails or the audit breaks one,
-    unless `escalate` says no. `starts` are adversarial images of another variant, tried first and counted apart.
+    unless `escalate` says no. `starts` are adversarial images of another variant, tried first and counted apart; an
+    oracle of transfer access is shown nothing but them.
     `precision` is that of the gradients (bf16 where the processor has it, when None); verdicts are float32. `device` is
     where a model is attacked that is no oracle (`auto`: CUDA where there is some, else the processor). With `out`
     everything goes to that folder as it comes, and a run that was killed goes on from there. `classes` is how many the
@@ -88,6 +89,8 @@ def robustness(
     images, labels = images.detach(), labels.long()
     asked = _oracle(model, precision, device, trust)
     plan, spec = _plan(protocol, attack, budget, starts is not None, trust)
+    if asked.access == "transfer" and starts is not None and attack is None:
+        plan, spec = cascade("transferred", transferred(budget)), {"use": "transferred"}
     refuse_access(asked, plan, audit)
     with _answerable(model):
         question = _question(asked, images, labels, budget, targets, starts, seed, batch)
