@@ -41,11 +41,8 @@ def refuse_access(asked: Oracle, plan: Cascade, audit: int) -> None:
     """Raise InputError where an oracle shows less than is needed."""
     blind = [part.name for part in plan.parts if asked.limited(part.access).access != part.access]
     if blind:
-        way = (
-            "give starts, images that fool another model"
-            if asked.access == "transfer"
-            else "choose an attack that makes do"
-        )
+        shown = asked.access == "transfer"
+        way = "give starts, images that fool another model" if shown else "choose an attack that makes do with it"
         raise InputError(f"{blind[0]} needs more than {asked.access} access; {way}")
     if audit and asked.access != "white":
         raise InputError(f"an audit needs gradients, and there is {asked.access} access only; leave out --audit")
