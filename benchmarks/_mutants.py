@@ -75,7 +75,7 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
     "attacks/_core.py": [
         ("broken = play.alive & (gap <= slack)", "broken = play.alive & (gap >= slack)"),
         ("(size <= rows.eps + TOLERANCE", "(size <= 2.0 * rows.eps + TOLERANCE"),
-        ("rows.targets[index], attack.confidence)", "rows.targets[index])"),
+        ("sure = fooled(judged", "sure = ~fooled(judged"),
         ("broken[index] & (size < torch.minimum(score, found_size))", "broken[index]"),
         ("better = inside & (gap < score)", "better = inside & (gap > score)"),
         ("attacked = correct(clean, labels) &", "attacked = (clean.argmax(dim=1) >= 0) &"),
@@ -236,7 +236,7 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
         ("success = attacked & fooled(", "success = attacked & ~fooled("),
         ("success = attacked & fooled(", "success = fooled("),
         ("fooled(logits, labels, targets, attack.confidence)", "fooled(logits, labels, targets)"),
-        ("targets, confidence))[:, 0]", "targets))[:, 0]"),
+        ("best.broken & ~fooled(", "best.broken & fooled("),
         ("stored[lost] = best.fallback[lost]", "stored[lost] = best.image[lost]"),
         ("survives[rows] = fooled(", "survives[rows] = ~fooled("),
         ("survives, rows = success & within", "survives, rows = success"),
