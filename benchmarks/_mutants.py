@@ -103,8 +103,8 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
         ("values / lengths.clamp_min(TINY)", "values"),
     ],
     "attacks/_decisions.py": [
-        ("answer.label == rows.targets, answer", "answer.label != rows.labels, answer"),
-        ("answer.label != rows.labels)", "answer.label == rows.labels)"),
+        ("return reached(answer.label, rows", "return ~reached(answer.label, rows"),
+        ("rows.labels, rows.targets)", "rows.labels, torch.full_like(rows.targets, -1))"),
         ("high = torch.where(blend & found, middle", "high = torch.where(blend & ~found, middle"),
         ("torch.where(given, torch.where(found, READY, SEEK), phase)", "torch.where(given, READY, phase)"),
     ],
@@ -238,8 +238,8 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
         ("fooled(logits, labels, targets, attack.confidence)", "fooled(logits, labels, targets)"),
         ("best.broken & ~fooled(", "best.broken & fooled("),
         ("stored[lost] = best.fallback[lost]", "stored[lost] = best.image[lost]"),
-        ("survives[rows] = fooled(", "survives[rows] = ~fooled("),
-        ("survives, rows = success & within", "survives, rows = success"),
+        ("found[rows] = fooled(", "found[rows] = ~fooled("),
+        ("success & within, attack", "success, attack"),
         ("held = (not bool(self.broken[sample]), ", "held = (bool(self.broken[sample]), "),
     ],
     "attacks/_smallest.py": [

@@ -22,7 +22,19 @@ from bantamweight.machine import device_of
 from bantamweight.predict import LARGER, SMALLER, TILE, agreeing, agrees, logits_of, pad, volume
 from bantamweight.types import Bool, Float, Images, Int64, Labels, Logits
 
-__all__ = ["Access", "Answer", "Classes", "Ledger", "Objective", "Oracle", "Query", "fooled", "margin", "oracle"]
+__all__ = [
+    "Access",
+    "Answer",
+    "Classes",
+    "Ledger",
+    "Objective",
+    "Oracle",
+    "Query",
+    "fooled",
+    "margin",
+    "oracle",
+    "reached",
+]
 
 Access = Literal["white", "score", "decision", "transfer"]
 Precision = Literal["fp32", "bf16"]
@@ -103,15 +115,19 @@ class Ledger:
         self._pending.clear()
 
 
+def reached(answer: Labels, labels: Labels, targets: Labels) -> Bool[Tensor, " b"]:
+    """Which rows are answered with the target or, where there is none (-1), not with the label."""
+    return torch.where(targets >= 0, answer == targets, answer != labels)
+
+
 def fooled(logits: Logits, labels: Labels, targets: Labels, confidence: float = 0.0) -> Bool[Tensor, " b"]:
-    """Which rows are a success: answered with the target or, where there is none (-1), not with the label.
+    """Which rows are a success, judged by their logits.
 
     The answer is the first of the largest logits, as for `right` before an attack: a net whose logits tie, because
     they are of few bits, must not be right by one rule and unbroken by another. NaN is no success. `confidence` is the
     margin by which the row must be beyond the boundary besides.
     """
-    answer = logits.argmax(dim=1)
-    success = torch.where(targets >= 0, answer == targets, answer != labels) & ~logits.isnan().any(dim=1)
+    success = reached(logits.argmax(dim=1), labels, targets) & ~logits.isnan().any(dim=1)
     return success if confidence == 0.0 else success & (margin(logits, labels, targets) < -confidence)
 
 
@@ -259,8 +275,8 @@ class Oracle:
         """
         if _LEVEL[query.want] > _ALLOWS[self.access]:
             raise AccessError(f"an attack with {self.access} access asked for {query.want}; it may not see that")
-        none = torch.zeros_like(alive).long()
         if query.want == "nothing":
+            none = torch.zeros_like(alive).long()
             # As if every row had been answered as hoped: the judge alone decides.
             return Answer(label=aims, logits=None, gradient=None, forwards=none, backwards=none)
         needs = alive & (query.rows if query.rows is not None else torch.ones_like(alive))

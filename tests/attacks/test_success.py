@@ -176,7 +176,7 @@ def test_a_smaller_tile_is_looked_at_once_as_many_rows_were_filled_up_as_that_co
     for filled in range(0, 64 + 3 * 32 + 1, 16):
         asked.ledger.padding = filled
         before = asked.ledger.probed
-        assert asked.fit(images, 20) in (32, 64)
+        asked.fit(images, 20)
         looked += asked.ledger.probed > before
         assert (asked.ledger.probed > before) == (filled >= 64 + 3 * 32)
     assert looked == 1

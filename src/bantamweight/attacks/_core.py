@@ -24,7 +24,7 @@ from bantamweight.attacks._crew import Halt, crew, queues, single, together
 from bantamweight.attacks._problem import Attack, Problem, Rows, State, Until, problem, take
 from bantamweight.attacks._verdicts import NEVER, Results, Verdicts, conclude, correct
 from bantamweight.errors import InputError
-from bantamweight.oracle import Answer, Oracle, Query, fooled, margin
+from bantamweight.oracle import Answer, Oracle, Query, fooled, margin, reached
 from bantamweight.predict import LARGER, TILE, pad
 from bantamweight.threats import TOLERANCE, Threat
 from bantamweight.types import Bool, Float, Images, Labels, Logits
@@ -357,8 +357,7 @@ def _write(book: dict[str, Tensor], key: str, index: Tensor, mask: Tensor, new: 
 
 def _label_gap(label: Tensor, rows: Rows) -> Tensor:
     """A stand-in for the margin where only the label is shown: -1 where it is a success, else 1."""
-    success = torch.where(rows.targets >= 0, label == rows.targets, label != rows.labels)
-    return 1.0 - 2.0 * success.float()
+    return 1.0 - 2.0 * reached(label, rows.labels, rows.targets).float()
 
 
 def _confirm(attack: Attack, oracle: Oracle, play: _Play, until: Until) -> None:

@@ -12,7 +12,7 @@ import torch
 
 from bantamweight import rng
 from bantamweight.attacks._core import Rows, State
-from bantamweight.oracle import Answer
+from bantamweight.oracle import Answer, reached
 from bantamweight.threats._core import per_row
 from bantamweight.types import Bool, Float, Images, Int64, Tensor
 
@@ -27,7 +27,7 @@ BLENDS = 10
 
 def succeeded(rows: Rows, answer: Answer) -> Bool[Tensor, " b"]:
     """Which rows were answered with the target, or with any class but the label."""
-    return torch.where(rows.targets >= 0, answer.label == rows.targets, answer.label != rows.labels)
+    return reached(answer.label, rows.labels, rows.targets)
 
 
 def idle(mask: Bool[Tensor, " b"]) -> bool:

@@ -28,9 +28,8 @@ def smallest_eps(
     """Per image, the smallest budget at which the attack was seen to succeed, within threat.eps / 2^rounds.
 
     0 for an image that was wrong from the start, inf for one that stood at `threat.eps` (without a budget: at the
-    largest there is). An upper bound on the true
-    distance, as every empirical one is. The attack's step must follow the row's budget (`rate` left at None).
-    Raises InputError for rounds below 1.
+    largest there is). An upper bound on the true distance, as every empirical one is. The attack's step must follow the
+    row's budget (`rate` left at None). Raises InputError for rounds below 1.
     """
     if rounds < 1:
         raise InputError(f"expected at least 1 round of bisection, got {rounds}")

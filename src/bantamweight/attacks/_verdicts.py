@@ -124,7 +124,7 @@ class Results:
 
 def correct(clean: Logits, labels: Labels) -> Bool[Tensor, " n"]:
     """Which images the model gets right; an answer with NaN in it is none."""
-    return (clean.argmax(dim=1) == labels) & ~clean.isnan().any(dim=1)
+    return fooled(clean, labels, labels)
 
 
 def conclude(
@@ -175,10 +175,7 @@ def conclude(
     if rounding:
         rounded = torch.round(stored * 255.0) / 255.0
         within = threat.norm.size(rounded - images) <= budgets + TOLERANCE * budgets.clamp_min(1.0)
-        survives, rows = success & within, torch.nonzero(success & within)[:, 0]
-        if len(rows):
-            survives[rows] = fooled(oracle.judge(rounded[rows]), labels[rows], targets[rows], attack.confidence)
-        columns["survives_8bit"] = survives
+        columns["survives_8bit"] = _still(oracle, rounded, labels, targets, success & within, attack.confidence)
     columns |= {f"size_{name}": size for name, size in measured.items()}
     return Verdicts(attack.name, str(threat), {key: value.cpu().numpy() for key, value in columns.items()}, stored)
 
@@ -208,6 +205,16 @@ def _stored(
         # Not asked again: a randomised model would say something else each time.
         logits[lost] = best.judged[lost]
     return stored, logits
+
+
+def _still(
+    oracle: Oracle, images: Images, labels: Labels, targets: Labels, among: Tensor, confidence: float
+) -> Bool[Tensor, " n"]:
+    """Which of some images are a success."""
+    found, rows = among.clone(), torch.nonzero(among)[:, 0]
+    if len(rows):
+        found[rows] = fooled(oracle.judge(images[rows]), labels[rows], targets[rows], confidence)
+    return found
 
 
 def save(verdicts: Verdicts, folder: Path) -> None:

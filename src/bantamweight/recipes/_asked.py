@@ -48,8 +48,12 @@ def refuse_access(asked: Oracle, plan: Cascade, audit: int) -> None:
         raise InputError(f"an audit needs gradients, and there is {asked.access} access only; leave out --audit")
 
 
-def sound(images: Any, labels: Any, targets: Any, starts: Any, checks: Any, precision: Any) -> None:
+def sound(
+    images: Any, labels: Any, targets: Any, starts: Any, checks: Any, precision: Any, audit: Any, batch: Any
+) -> None:
     """Raise InputError for arguments that are not what `robustness` takes."""
+    if not isinstance(audit, int) or not isinstance(batch, int) or batch < 1 or audit < 0:
+        raise InputError(f"expected a batch of at least 1 row and an audit of 0 or more, got {batch!r} and {audit!r}")
     _images("images", images)
     n = len(images)
     _classes("labels", labels, n)

@@ -25,7 +25,7 @@ from bantamweight.attacks._transferred import transferred
 from bantamweight.attacks.checks import PROBE, Check, examine, telling
 from bantamweight.errors import InputError
 from bantamweight.machine import device_of
-from bantamweight.oracle import Oracle, oracle
+from bantamweight.oracle import Access, Oracle, oracle
 from bantamweight.parts import configure
 from bantamweight.recipes._answer import Audit, Robustness
 from bantamweight.recipes._asked import REFERENCE, check_classes, has_reference, refuse_access, refuse_audit, sound
@@ -70,27 +70,19 @@ def robustness(
     a class, one per image, each image's least likely one, or all classes in turn (an image stands that reached none).
     `audit` survivors are given to the reference ensemble; all of them are where a check fails or the audit breaks one,
     unless `escalate` says no. `starts` are adversarial images of another variant, tried first and counted apart; an
-    oracle of transfer access is shown nothing but them.
-    `precision` is that of the gradients (bf16 where the processor has it, when None); verdicts are float32. `device` is
-    where a model is attacked that is no oracle (`auto`: CUDA where there is some, else the processor). With `out`
-    everything goes to that folder as it comes, and a run that was killed goes on from there. `classes` is how many the
-    data has, where that is known; `trust` lets a Variant's own code run. Raises InputError when any of this does not
-    fit.
+    oracle of transfer access is shown nothing but them. `precision` is that of the gradients (bf16 where the processor
+    has it, when None); verdicts are float32. `device` is where a model is attacked that is no oracle (`auto`: CUDA
+    where there is some, else the processor). With `out` everything goes to that folder as it comes, and a run that was
+    killed goes on from there. `classes` is how many the data has, where that is known; `trust` lets a Variant's own
+    code run. Raises InputError when any of this does not fit.
     """
     began = time.perf_counter()
-    if not isinstance(audit, int) or not isinstance(batch, int) or batch < 1 or audit < 0:
-        raise InputError(f"expected a batch of at least 1 row and an audit of 0 or more, got {batch!r} and {audit!r}")
-    if not isinstance(model, Variant | nn.Module | Oracle):
-        raise InputError(f"expected a model, as load_model gives one, got {model!r}")
-    out = None if out is None else Path(out)
-    budget = threat(against)
+    out, budget = None if out is None else Path(out), threat(against)
+    sound(images, labels, targets, starts, checks, precision, audit, batch)
     refuse_audit(audit, budget)
-    sound(images, labels, targets, starts, checks, precision)
     images, labels = images.detach(), labels.long()
     asked = _oracle(model, precision, device, trust)
-    plan, spec = _plan(protocol, attack, budget, starts is not None, trust)
-    if asked.access == "transfer" and starts is not None and attack is None:
-        plan, spec = cascade("transferred", transferred(budget)), {"use": "transferred"}
+    plan, spec = _plan(protocol, attack, budget, starts is not None, asked.access, trust)
     refuse_access(asked, plan, audit)
     with _answerable(model):
         question = _question(asked, images, labels, budget, targets, starts, seed, batch)
@@ -163,6 +155,8 @@ def _oracle(
 ) -> Oracle:
     if isinstance(model, Oracle):
         return model
+    if not isinstance(model, Variant | nn.Module):
+        raise InputError(f"expected a model, as load_model gives one, got {model!r}")
     home = device_of(device)
     precision = gradient_precision(precision, home)
     return oracle(build(model, trust=trust) if isinstance(model, Variant) else model, precision=precision, device=home)
@@ -173,9 +167,12 @@ def _plan(
     attack: str | Mapping[str, Any] | None,
     budget: Threat,
     warm: bool,
+    access: Access,
     trust: bool,
 ) -> tuple[Cascade, dict[str, Any]]:
-    """The cascade, and its settings as plain JSON."""
+    """The cascade, and its settings as plain JSON; with transfer access a protocol comes down to the start images."""
+    if warm and access == "transfer" and attack is None:
+        return cascade("transferred", transferred(budget)), {"use": "transferred"}
     if attack is not None:
         method = configure("attacks", attack, trust=trust)
         made = method.make(budget)

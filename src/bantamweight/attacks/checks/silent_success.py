@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import torch
 
+from bantamweight.attacks._verdicts import NEAR
 from bantamweight.attacks.checks._core import Check, Evidence, failed, passed
 from bantamweight.oracle import fooled
 
 __all__ = ["silent_success"]
 
 LEVEL = "full"
-SURE = 1e-4
-"""A smaller margin may fall the other way when the judge is asked again."""
 
 
 def silent_success(evidence: Evidence) -> Check:
@@ -21,7 +20,7 @@ def silent_success(evidence: Evidence) -> Check:
     """
     tape, ending = evidence.tape(), evidence.ending()
     judged = evidence.oracle.judge(tape.closest)
-    passed_by = fooled(judged, evidence.labels, torch.full_like(evidence.labels, -1), SURE)
+    passed_by = fooled(judged, evidence.labels, torch.full_like(evidence.labels, -1), NEAR)
     silent = int(passed_by.logical_and(~torch.from_numpy(ending["success"])).sum())
     if silent:
         return failed(
