@@ -143,8 +143,8 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
         ('step = per_row(state["rate"]) * norm', 'step = -per_row(state["rate"]) * norm'),
         ('{"points": norm.project(onwards, rows.images, eps)', '{"points": onwards'),
         ('(state["rises"] <= rho * window)', '(state["rises"] >= rho * window)'),
-        ('norm.project(state["points"] + step,', 'norm.project(state["points"] - step,'),
-        (".sign() * (steepness >= least)", ".sign() * (steepness <= least)"),
+        ('norm.project(step.add_(state["points"])', 'norm.project(step.neg_().add_(state["points"])'),
+        ("torch.ge(values, least", "torch.le(values, least"),
     ],
     "attacks/pma.py": [
         ("torch.where(targets >= 0, loss, -loss)", "torch.where(targets >= 0, -loss, loss)"),
@@ -301,7 +301,7 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
     "threats/l1.py": [
         ("return per_row(length) * self.steepest(gradient, points)", "return self.steepest(gradient, points)"),
         ("return delta.sign() * kept.reshape(delta.shape)", "return kept.reshape(delta.shape)"),
-        ("reach(origin, delta).flatten(1), eps)", "torch.full_like(delta, math.inf).flatten(1), eps)"),
+        ("room.flatten(1), eps)", "torch.full_like(delta, math.inf).flatten(1), eps)"),
         ("return gradient.sign() * shares", "return -gradient.sign() * shares"),
         (".sub_(above(least.expand_as(rises), rises)).clamp_min_(0.0)", ""),
         ("return torch.where(per_row(over), inwards, moved)", "return moved"),

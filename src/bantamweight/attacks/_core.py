@@ -33,6 +33,8 @@ __all__ = ["Attack", "Rows", "State", "Until", "run"]
 
 WORTH = TILE // 2
 """From so few rows on a smaller tile is worth a look at whether it agrees."""
+HELD = 0.75
+"""In play, once no more than this share of the places is held: every other one costs as much as a row."""
 FEW = 4
 """And from so many queries on that are still to come."""
 ADMITTED = (4, 16, TILE, *LARGER)
@@ -241,7 +243,7 @@ def _refill(
     if len(fresh):
         slots = torch.nonzero(~play.held)[: len(fresh), 0]
         _put(play, slots, _admit(attack, waiting, fresh, oracle.device, ADMITTED))
-    elif playing <= len(play.held) // 2 and bool((attack.queries - play.rows.step)[play.held].max() > FEW):
+    elif playing <= HELD * len(play.held) and bool((attack.queries - play.rows.step)[play.held].max() > FEW):
         kept = torch.nonzero(play.held)[:, 0]
         index = pad(kept, (oracle.fit(play.rows.images, len(kept)),))
         if len(index) < len(play.held):

@@ -37,7 +37,9 @@ class _L1:
     def project(self, points: Images, origin: Images, eps: Budget) -> Images:
         """The nearest point of ball and box (Croce and Hein 2021, "Mind the box", proposition 2.1)."""
         delta = points - origin
-        kept = shrunk(delta.abs().flatten(1), reach(origin, delta).flatten(1), eps).reshape(points.shape)
+        # What the box leaves each on its way; one that does not move is asked for nothing, whatever stands here.
+        room = above(delta, delta.new_zeros(())).to(origin.dtype).sub_(origin).abs_()
+        kept = shrunk(delta.abs().flatten(1), room.flatten(1), eps).reshape(points.shape)
         moved = torch.addcmul(origin, delta.sign(), kept).to(points.dtype).clamp_(0.0, 1.0)
         # In 100,000 dimensions float32 rounding adds up to more than the tolerance: round such rows towards the origin.
         over = self.size(moved - origin) > eps + 0.5 * TOLERANCE * eps.clamp_min(1.0)
