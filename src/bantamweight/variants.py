@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from bantamweight.errors import InputError, StoreError
 from bantamweight.parts import configure, find
+from bantamweight.whole import readable
 
 __all__ = ["Artifact", "Variant", "build", "capture", "load", "masks", "save"]
 
@@ -191,6 +192,7 @@ def save(variant: Variant, folder: Path) -> None:
         save_file({key: tensor.contiguous() for key, tensor in variant.weights.items()}, aside / "weights.safetensors")
         if variant.program:
             (aside / "program.json").write_bytes(variant.program)
+        readable(aside)
         if folder.exists():
             shutil.rmtree(folder)
         os.rename(aside, folder)

@@ -163,7 +163,7 @@ def test_a_page_that_cannot_be_written_is_said(run: Path, monkeypatch: pytest.Mo
     def full(*_: object, **__: object) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_text", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(StoreError, match="no space left"):
         report(run)
 

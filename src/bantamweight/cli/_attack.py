@@ -94,9 +94,9 @@ def attack(
 ) -> None:
     """Attack a model, and say how many images it still gets right and why that may be believed."""
     from bantamweight.recipes._campaign import adversarial
-    from bantamweight.recipes._files import put
     from bantamweight.recipes.evaluate import judged_images
     from bantamweight.recipes.robustness import robustness
+    from bantamweight.whole import put
 
     _refuse_empty({"--norm": norm, "--eps": eps, "--protocol": protocol, "--attack": attack})
     if protocol is not None and attack is not None:

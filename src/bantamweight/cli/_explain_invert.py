@@ -56,9 +56,9 @@ def invert(
 ) -> None:
     """Make images again from a layer's features alone: a picture with the error per layer, and loss curves."""
     from bantamweight.explainers.pictures import Prior
-    from bantamweight.recipes._files import put
     from bantamweight.recipes.invert import invert_files, written
     from bantamweight.reports import loss_picture
+    from bantamweight.whole import put
 
     if steps < _SCALES:
         raise InputError(f"expected --steps of at least {_SCALES}, got {steps}")

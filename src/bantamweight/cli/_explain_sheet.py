@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,7 +22,8 @@ from bantamweight.cli._options import (
     named_model,
 )
 from bantamweight.cli._watched import watched
-from bantamweight.errors import InputError, StoreError
+from bantamweight.errors import InputError
+from bantamweight.whole import put
 
 if TYPE_CHECKING:
     from bantamweight.facts import Fact
@@ -64,8 +63,8 @@ def sheet(
     items = [Item(one.id, one.said, one.image, one.maps) for one in made.items]
     page = rating_page(made.sheet, items, legend=pictures.png(pictures.legend(signed=False)))
     key = out.with_suffix(".key.json")
-    _written(out, page)
-    _written(key, json.dumps(made.key, indent=1))
+    put(out, page)
+    put(key, json.dumps(made.key, indent=1))
     said = {"page": str(out), "key": str(key), "sheet": made.sheet, "images": len(items)}
     lines = f"page  {out}\nkey   {key} (not for the raters)"
     typer.echo(json.dumps(said) if as_json else lines)
@@ -95,16 +94,3 @@ def _line(fact: Fact) -> str:
     who = fact.item + (f" less {fact.against}" if fact.against else "")
     p = "" if fact.p_adjusted is None else f", p = {fact.p_adjusted:.3f} after Holm"
     return f"{fact.metric:<18} {who:<36} {value}{ends}, n = {fact.n}{p} ({fact.note})"
-
-
-def _written(target: Path, text: str) -> None:
-    """The file in its place, whole."""
-    aside = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        aside.write_text(text, encoding="utf-8")
-        os.replace(aside, target)
-    except OSError as error:
-        with suppress(OSError):
-            aside.unlink(missing_ok=True)
-        why = (error.strerror or str(error)).lower()
-        raise StoreError(f"{str(target)!r} can't be written ({why}); choose another place with -o") from error

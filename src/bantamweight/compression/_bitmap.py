@@ -22,9 +22,9 @@ from safetensors.torch import save as dump
 from torch import Tensor
 
 from bantamweight.compression._coded import pack_coded
-from bantamweight.compression._written import written
 from bantamweight.errors import InputError
 from bantamweight.variants import Artifact, Variant
+from bantamweight.whole import put
 
 __all__ = ["load_bitmap", "save_bitmap", "sizes"]
 
@@ -40,7 +40,7 @@ def save_bitmap(state: Variant | Mapping[str, Tensor], path: Path | str) -> Arti
     """
     path = Path(path)
     weights, parent = (state.weights, state.hash) if isinstance(state, Variant) else (state, "")
-    written(_pack(weights, parent), path)
+    put(path, _pack(weights, parent))
     return Artifact(path, "bitmap", parent, "", {"version": _VERSION})
 
 

@@ -23,8 +23,8 @@ from torch import Tensor
 
 from bantamweight.compression._coding import encoded, raw
 from bantamweight.compression._rounded import gridded
-from bantamweight.compression._written import written
 from bantamweight.variants import Artifact, Variant
+from bantamweight.whole import put
 
 __all__ = ["pack_coded", "save_coded"]
 
@@ -48,7 +48,7 @@ def save_coded(variant: Variant, path: Path | str) -> Artifact:
     Raises StoreError when the place can't be written.
     """
     path = Path(path)
-    written(pack_coded(variant), path)
+    put(path, pack_coded(variant))
     return Artifact(path, "coded", variant.hash, "", {"version": VERSION})
 
 

@@ -8,7 +8,6 @@ import http.client
 import io
 import os
 import tarfile
-import tempfile
 import urllib.request
 import zlib
 from collections.abc import Callable, Collection
@@ -16,7 +15,8 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from bantamweight.data._text import clean
-from bantamweight.errors import InputError, StoreError
+from bantamweight.errors import InputError
+from bantamweight.whole import whole
 
 __all__ = ["fetch", "md5", "members"]
 
@@ -117,20 +117,13 @@ def fetch(url: str, target: Path, checksum: str) -> Path:
     """
     if target.is_file() and md5(target) == checksum:
         return target
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, aside = tempfile.mkstemp(dir=target.parent, prefix=".aside-")
-    except OSError as error:
-        raise StoreError(f"{target.parent} can't hold the download ({error.strerror}); set BANTAM_CACHE") from error
-    try:
-        with os.fdopen(handle, "wb") as file, urllib.request.urlopen(url, timeout=60) as reply:
-            while block := reply.read(1 << 20):
-                file.write(block)
-        if (got := md5(Path(aside))) != checksum:
+    with whole(target, "set BANTAM_CACHE") as aside:
+        try:
+            with aside.open("wb") as file, urllib.request.urlopen(url, timeout=60) as reply:
+                while block := reply.read(1 << 20):
+                    file.write(block)
+        except (http.client.HTTPException, OSError) as error:
+            raise InputError(f"{url} could not be downloaded ({error}); fetch it by hand and give its path") from error
+        if (got := md5(aside)) != checksum:
             raise InputError(f"{url}: expected MD5 {checksum}, got {got}; try again")
-        os.replace(aside, target)
-    except (http.client.HTTPException, OSError) as error:
-        raise InputError(f"{url} could not be downloaded ({error}); fetch it by hand and give its path") from error
-    finally:
-        Path(aside).unlink(missing_ok=True)
     return target

@@ -6,12 +6,10 @@ written is not used; nothing depends on it but time.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import logging
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,6 +22,8 @@ from safetensors.numpy import save_file
 
 from bantamweight.data._core import Preprocessing
 from bantamweight.data._decode import VERSION, Decoded, decode_many
+from bantamweight.errors import StoreError
+from bantamweight.whole import whole
 
 __all__ = ["decoded", "folder"]
 
@@ -89,15 +89,8 @@ def _read(entry: Path) -> Decoded | None:
 
 def _write(entry: Path, result: Decoded) -> None:
     about = json.dumps({"bad": {str(row): reason for row, reason in result.bad.items()}, "seal": _seal(result.images)})
-    aside: str | None = None
     try:
-        entry.parent.mkdir(parents=True, exist_ok=True)
-        handle, aside = tempfile.mkstemp(dir=entry.parent, prefix=".aside-")
-        os.close(handle)
-        save_file({"images": np.ascontiguousarray(result.images)}, aside, {"about": about})
-        os.replace(aside, entry)
-    except (OSError, SafetensorError) as error:
-        _LOG.debug("decoded images are not cached in %s: %s", entry.parent, error)
-        if aside is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(aside)
+        with whole(entry) as aside:
+            save_file({"images": np.ascontiguousarray(result.images)}, aside, {"about": about})
+    except (StoreError, SafetensorError) as error:
+        _LOG.debug("decoded images are not cached: %s", error)

@@ -12,7 +12,6 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +31,7 @@ from bantamweight.oracle import Oracle
 from bantamweight.recipes._fingerprint import fingerprint
 from bantamweight.threats import Threat
 from bantamweight.types import Images, Int64, Labels, Logits
+from bantamweight.whole import put, whole
 
 __all__ = ["SHARD", "Campaign", "Heard", "Question", "adversarial", "claim"]
 
@@ -177,12 +177,17 @@ class Campaign:
         keys = self.question.keys()
         for number, rows in enumerate(torch.arange(total).split(SHARD)):
             held = {"keys": keys[rows], "index": rows, "images": self.images(rows)}
-            _aside(out / f"images-{number:05d}.safetensors", partial(save_file, held))
+            with whole(out / f"images-{number:05d}.safetensors", HINT) as aside:
+                save_file(held, aside)
         table = pa.table({"index": np.arange(total), "key": keys.numpy(), **self.columns})
-        _aside(out / "verdicts.parquet", partial(pq.write_table, table))
-        _aside(out / "result.json", lambda path: path.write_text(json.dumps(summary, indent=1)))
+        with whole(out / "verdicts.parquet", HINT) as aside:
+            pq.write_table(table, aside)
+        put(out / "result.json", json.dumps(summary, indent=1), HINT)
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
+
+
+HINT = "choose another folder"
 
 
 @contextmanager
@@ -190,19 +195,7 @@ def _writing(place: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StoreError(f"{place} can't be written: {error.strerror or error}; choose another folder") from error
-
-
-def _aside(path: Path, write: Callable[[Path], object]) -> None:
-    """Written aside and renamed: whole or not there, and readable for whom the umask says, whoever writes it."""
-    aside = path.with_name(path.name + ".aside")
-    with _writing(path):
-        aside.unlink(missing_ok=True)
-        aside.touch()
-        mode = aside.stat().st_mode
-        write(aside)
-        aside.chmod(mode)  # safetensors keeps its files to their owner
-        aside.replace(path)
+        raise StoreError(f"{place} can't be written: {error.strerror or error}; {HINT}") from error
 
 
 def _attacked(
@@ -269,11 +262,9 @@ def claim(out: Path, question: Question, spec: dict[str, Any], plan: Cascade) ->
         if _told(path) != asked:
             raise InputError(f"{out} holds the answer to another question; choose another folder")
         return
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if out.exists() and (not out.is_dir() or any(not entry.name.endswith(".aside") for entry in out.iterdir())):
         raise InputError(f"expected {out} to be empty or to hold an earlier run of the same question; choose another")
-    with _writing(out):
-        out.mkdir(parents=True, exist_ok=True)
-    _aside(path, lambda aside: aside.write_text(json.dumps(asked, indent=1)))
+    put(path, json.dumps(asked, indent=1), HINT)
 
 
 def _told(path: Path) -> object:

@@ -23,9 +23,10 @@ from bantamweight.explainers._told import logits_within
 from bantamweight.facts import Fact
 from bantamweight.judging.scores import checked
 from bantamweight.recipes._figure import Row, figure
-from bantamweight.recipes._files import put, read_images
+from bantamweight.recipes._files import read_images
 from bantamweight.types import Float, Logits
 from bantamweight.variants import Variant, build
+from bantamweight.whole import put
 
 __all__ = ["UNCHECKED", "Explained", "chosen_methods", "drawn", "explain_files", "explain_images", "written"]
 

@@ -21,8 +21,9 @@ from bantamweight.explainers._core import on_device
 from bantamweight.explainers._layers import at_rest, find_layer
 from bantamweight.explainers.pictures import Inversion, Prior, depths, invert
 from bantamweight.recipes._figure import Row, figure
-from bantamweight.recipes._files import put, read_images
+from bantamweight.recipes._files import read_images
 from bantamweight.variants import Variant, build
+from bantamweight.whole import put
 
 __all__ = ["Inverted", "drawn", "invert_files", "invert_images", "written"]
 

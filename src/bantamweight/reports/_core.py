@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from bantamweight import parts
-from bantamweight.errors import StoreError
 from bantamweight.facts import Fact
 from bantamweight.reports._blocks import Panel
 from bantamweight.reports._page import page
 from bantamweight.reports._run import Context, read
+from bantamweight.whole import put
 
 __all__ = ["panels", "report"]
 
@@ -36,21 +35,7 @@ def report(run_folder: str | os.PathLike[str]) -> Path:
         run=context.folder.resolve().name,
         count=len(context.facts),
     )
-    return _written(Path(run_folder) / "report.html", html)
-
-
-def _written(target: Path, html: str) -> Path:
-    """The page in its place, whole; one that was there stays when the new one can't be written."""
-    aside = target.with_name(f".report.{os.getpid()}.html")
-    try:
-        aside.write_text(html, encoding="utf-8")
-        os.replace(aside, target)
-    except OSError as error:
-        with suppress(OSError):
-            aside.unlink(missing_ok=True)
-        why = (error.strerror or str(error)).lower()
-        raise StoreError(f"the report {target} can't be written ({why}); make room, or copy the store") from error
-    return target
+    return put(Path(run_folder) / "report.html", html, "make room, or copy the store")
 
 
 def panels(context: Context) -> list[tuple[str, Panel]]:

@@ -11,9 +11,7 @@ import hashlib
 import io
 import json
 import logging
-import os
 import re
-import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
@@ -23,8 +21,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from bantamweight.errors import InputError, StoreError
+from bantamweight.errors import InputError
 from bantamweight.variants import Artifact, Variant
+from bantamweight.whole import put
 
 __all__ = ["INPUT", "OPSET", "OUTPUT", "clean", "export_onnx", "quiet", "sealed"]
 
@@ -53,7 +52,7 @@ def export_onnx(variant: Variant, module: nn.Module, path: Path, *, opset: int =
 def sealed(proto: Any, path: Path) -> dict[str, Any]:
     """Write a proto to `path`, whole or not at all, and say what there is to say of the file."""
     content = proto.SerializeToString(deterministic=True)
-    _write(content, path)
+    put(path, content)
     return {
         "opset": next(entry.version for entry in proto.opset_import if entry.domain == ""),
         "ir_version": proto.ir_version,
@@ -118,23 +117,6 @@ def clean(proto: Any) -> None:
 def _described(variant: Variant) -> dict[str, str]:
     said = {"classes": list(variant.classes), "preprocessing": dict(variant.preprocessing), "parent": variant.hash}
     return {key: json.dumps(value, sort_keys=True) for key, value in said.items()}
-
-
-def _write(content: bytes, path: Path) -> None:
-    """The file appears whole or not at all."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, aside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-            os.chmod(aside, 0o644)
-            os.replace(aside, path)
-        except BaseException:
-            Path(aside).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise StoreError(f"expected to be able to write {path}, got: {error.strerror}; choose another place") from error
 
 
 @contextmanager

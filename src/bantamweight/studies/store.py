@@ -27,6 +27,7 @@ from filelock import FileLock, Timeout
 
 from bantamweight.errors import InputError, StoreError
 from bantamweight.studies._sources import code
+from bantamweight.whole import put, readable
 
 __all__ = ["Busy", "Cleaned", "Store", "canonical", "clean", "job_key"]
 
@@ -157,9 +158,7 @@ class Store:
         """While a study runs (and after, if it is interrupted) its jobs count as used; `clean` leaves them."""
         note = self.path / "plans" / f"{name}.{os.getpid()}.json"
         with self._usable():
-            aside = note.with_suffix(".new")
-            aside.write_text(json.dumps(sorted(keys)), encoding="utf-8")
-            os.replace(aside, note)
+            put(note, json.dumps(sorted(keys)), "free some space or choose another store")
         yield
         for done in [note, *(old for old in note.parent.glob(f"{name}.*.json") if not _alive(old))]:
             with suppress(OSError):  # finished: the run's own manifest refers to the jobs from here on
@@ -167,7 +166,7 @@ class Store:
 
     def _publish(self, out: Path, final: Path) -> None:
         """Make `out` durable, then visible under its final name in one step."""
-        out.chmod(0o755)
+        readable(out)
         for path in [*out.rglob("*"), out]:
             _sync(path)
         try:

@@ -8,7 +8,6 @@ folder is a pickle.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,6 +21,7 @@ from torch.optim import Optimizer
 
 from bantamweight.errors import InputError, StoreError
 from bantamweight.training._values import Row
+from bantamweight.whole import put, whole
 
 __all__ = [
     "Checkpoint",
@@ -37,6 +37,7 @@ __all__ = [
 ]
 
 COMMIT = "checkpoint.json"
+HINT = "free space or choose another place"
 
 
 @dataclass(frozen=True)
@@ -83,16 +84,12 @@ def write(folder: Path, checkpoint: Checkpoint, about: Mapping[str, Any]) -> Non
             if not (folder / kept[str(epoch)]).exists():
                 _tensors(folder / kept[str(epoch)], weights)
         said = {"format": 1, "about": dict(about), "last": last, "best": best, "kept": kept, **asdict(standing)}
-        aside = folder / f"{COMMIT}.aside"
-        aside.write_text(json.dumps(said, indent=1))
-        os.replace(aside, folder / COMMIT)
+        put(folder / COMMIT, json.dumps(said, indent=1), HINT)
         for file in folder.glob("*.safetensors*"):
             if file.name not in (last, best, *kept.values()):
                 file.unlink(missing_ok=True)
     except (OSError, SafetensorError) as error:
-        raise StoreError(
-            f"expected to be able to write checkpoints to {folder}, got: {error}; free space or choose another place"
-        ) from error
+        raise StoreError(f"expected to be able to write checkpoints to {folder}, got: {error}; {HINT}") from error
 
 
 def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -106,9 +103,8 @@ def below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    aside = path.with_name(path.name + ".aside")
-    save_file({key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}, aside)
-    os.replace(aside, path)
+    with whole(path, HINT) as aside:
+        save_file({key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}, aside)
 
 
 def read(folder: Path, about: Mapping[str, Any]) -> Checkpoint | None:

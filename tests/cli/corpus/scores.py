@@ -58,7 +58,7 @@ CASES: Cases = {
     "a sheet of one method": sheet("2 to 8 different methods", "--use", "gradient"),
     "a sheet of a method without meaning": sheet("grad_cam is not defined", "--use", "grad_cam,gradient", "--n", "2"),
     "a sheet that is no page": sheet("a page that ends in .html", "-o", "sheet.txt"),
-    "a sheet nowhere": sheet("can't be written", "--use", "gradient,occlusion", "--n", "1", "-o", "no/where/s.html"),
+    "a sheet nowhere": sheet("can't be written", "--use", "gradient,occlusion", "--n", "1", "-o", "/dev/null/s.html"),
     "a key that is none": agreement("expected the key .* sheet is not so", "{}", "{}"),
     "answers that are none": agreement("expected answers that a rating sheet saved", json.dumps(KEY), "[]"),
     "answers nested without end": agreement("as JSON, got something else", json.dumps(KEY), "[" * 100_000),
