@@ -21,7 +21,7 @@ from bantamweight.oracle import Ledger, Oracle
 
 __all__ = ["Halt", "crew", "queues", "single", "together"]
 
-LEAST = 128
+LEAST = 64
 """Rows that make a loop of their own worth it: with fewer, two loops wait for the interpreter more than they work."""
 MOST = 4
 """Loops at a time, for the same reason."""
