@@ -213,8 +213,9 @@ def main(options: argparse.Namespace) -> None:
     chosen = duels(options)
     needed = [name for name in LIBRARIES if any(one.library == name for duel in chosen for one in duel.peers)]
     libraries = [version(name) for name in needed if peer(name)]
-    exact = "float32, which every attack here asks for"
-    head(options, "Smallest perturbations beside other libraries", libraries, exact)
+    blind = all(duel.family == "decision" for duel in chosen)
+    gradients = "no gradients" if blind else "our gradients in float32, which every attack here asks for"
+    head(options, "Smallest perturbations beside other libraries", libraries, gradients)
     rows = []
     for of in scenes:
         size, said = fastest(of)

@@ -123,7 +123,7 @@ def interleaved(calls: dict[str, Callable[[int], T]], repeats: int) -> dict[str,
 
 
 def head(options: argparse.Namespace, title: str, libraries: Iterable[str] = (), gradients: str = "") -> None:
-    """When, where and with what: the lines above a table; `gradients` where they are not as `options` say."""
+    """When, where and with what: the lines above a table; what `gradients` ours are, where not as `options` say."""
     load = f"load at start {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "load unknown"
     with_what = ", ".join([versions(["torch", "numpy", "bantamweight"]), *libraries])
     where = f"{describe()}; {torch.get_num_threads()} threads; {load}"
@@ -131,7 +131,7 @@ def head(options: argparse.Namespace, title: str, libraries: Iterable[str] = (),
         where += f"; {torch.cuda.get_device_name()}"
     print(f"\n## {title}\n\n`{_command()}`\n")
     print(
-        f"{date.today().isoformat()}; {where}; {with_what}; our gradients in {gradients or precision(options)}",
+        f"{date.today().isoformat()}; {where}; {with_what}; {gradients or f'our gradients in {precision(options)}'}",
         end="; ",
     )
     print(f"n = {options.n}\n", flush=True)
